@@ -1,0 +1,1 @@
+"""Voltyard: central system, operator proxy, portal and power manager for electric-car chargers."""

@@ -1,0 +1,244 @@
+"""What one can do with accounts: add people, log in and out, make and revoke tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from voltyard.accounts import store
+from voltyard.accounts.secrets import hash_password, is_password, machine_hash, new_secret
+from voltyard.kernel.actor import ANYONE, Actor, Kind
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work
+from voltyard.kernel.errors import Conflict, Invalid, NotFound, Unauthenticated
+from voltyard.kernel.ids import check, new_id
+from voltyard.kernel.limits import SESSION_DAYS
+
+EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+|[^@\s]{1,64}@localhost")
+PASSWORD_LENGTH_MIN = 10
+LANGUAGES = ("en", "nl", "da")
+THEMES = ("auto", "light", "dark")
+
+
+class EmailTaken(Conflict):
+    """A person with this e-mail address is registered already."""
+
+    title = "This e-mail address is registered already"
+
+
+class WrongPassword(Unauthenticated):
+    """The e-mail address and password do not belong together."""
+
+    title = "E-mail address or password is wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A team as one of its members sees it."""
+
+    id: str
+    name: str
+    is_personal: bool
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person with the teams they belong to."""
+
+    id: str
+    email: str
+    name: str
+    language: str
+    theme: str
+    is_admin: bool
+    teams: tuple[Team, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token without its secret."""
+
+    id: str
+    name: str
+    created_at: datetime
+    used_at: datetime | None
+
+
+def tidy_email(email: str) -> str:
+    """Return an e-mail address in the form we store. Raises: Invalid."""
+    tidy = email.strip().lower()
+    if not EMAIL.fullmatch(tidy):
+        raise Invalid("that is not an e-mail address", (("/email", "write it as name@example.com"),))
+    return tidy
+
+
+async def register(
+    ctx: Context,
+    email: str,
+    *,
+    password: str | None,
+    name: str = "",
+    team: str = "",
+    is_admin: bool = False,
+) -> User:
+    """Add a person with a personal team.
+
+    Raises: Invalid for the address or a short password; EmailTaken.
+    """
+    tidy = tidy_email(email)
+    if password is not None and len(password) < PASSWORD_LENGTH_MIN:
+        raise Invalid(
+            f"the password needs at least {PASSWORD_LENGTH_MIN} characters",
+            (("/password", f"at least {PASSWORD_LENGTH_MIN} characters"),),
+        )
+    hashed = await asyncio.to_thread(hash_password, password) if password is not None else None
+    return await ctx.db.work(ANYONE, _register, tidy, hashed, name or tidy.partition("@")[0], team, is_admin)
+
+
+def _register(
+    work: Work, email: str, password_hash: str | None, name: str, team: str, is_admin: bool
+) -> User:
+    if store.find_user_by_email(work, email) is not None:
+        raise EmailTaken(email=email)
+    user_id, team_id = new_id("usr"), new_id("team")
+    store.insert_user(
+        work,
+        id=user_id,
+        email=email,
+        name=name,
+        password_hash=password_hash,
+        language="en",
+        theme="auto",
+        is_admin=is_admin,
+    )
+    store.insert_team(work, team_id, team or name, is_personal=True)
+    store.insert_teammate(work, team_id, user_id, "owner")
+    return user(work, user_id)
+
+
+def user(work: Work, user_id: str) -> User:
+    """Return a person with teams. Raises: NotFound."""
+    row = store.find_user(work, check("usr", user_id))
+    if row is None:
+        raise NotFound("there is no such user", id=user_id)
+    teams = tuple(Team(*team) for team in store.teams_of(work, user_id))
+    return User(row.id, row.email, row.name, row.language, row.theme, row.is_admin, teams)
+
+
+def user_by_email(work: Work, email: str) -> User:
+    """Return a person by e-mail address. Raises: NotFound."""
+    row = store.find_user_by_email(work, tidy_email(email))
+    if row is None:
+        raise NotFound(f"nobody is registered as {email}")
+    return user(work, row.id)
+
+
+def set_preferences(
+    work: Work, *, name: str | None = None, language: str | None = None, theme: str | None = None
+) -> User:
+    """Change one's own name, language or theme. Raises: Invalid."""
+    changes: dict[str, str] = {}
+    if name is not None:
+        if not name.strip():
+            raise Invalid("a name is needed", (("/name", "may not be empty"),))
+        changes["name"] = name.strip()[:120]
+    if language is not None:
+        if language not in LANGUAGES:
+            raise Invalid("this language is not there yet", (("/language", ", ".join(LANGUAGES)),))
+        changes["language"] = language
+    if theme is not None:
+        if theme not in THEMES:
+            raise Invalid("there is no such theme", (("/theme", ", ".join(THEMES)),))
+        changes["theme"] = theme
+    if changes:
+        store.set_user(work, work.actor.subject_id, **changes)
+    return user(work, work.actor.subject_id)
+
+
+async def log_in(ctx: Context, email: str, password: str) -> tuple[User, str]:
+    """Check a password and open a session; return the person and the secret for the cookie.
+
+    Raises: WrongPassword, without telling which of the two was wrong.
+    """
+    row = await ctx.db.read(ANYONE, store.find_user_by_email, email.strip().lower())
+    is_right = await asyncio.to_thread(is_password, password, row.password_hash if row else None)
+    if row is None or not is_right:
+        raise WrongPassword
+    secret = new_secret("vys")
+    person = await ctx.db.work(ANYONE, _open_session, row.id, machine_hash(secret, ctx.settings.secret_key()))
+    return person, secret
+
+
+def _open_session(work: Work, user_id: str, secret_hash: str) -> User:
+    store.delete_old_sessions(work)
+    store.insert_session(work, new_id("ses"), secret_hash, user_id, SESSION_DAYS)
+    return user(work, user_id)
+
+
+def log_out(work: Work, secret: str, key: bytes) -> None:
+    """Close the session of this cookie; one that is not there is no error."""
+    store.delete_session(work, machine_hash(secret, key))
+
+
+def _actor(person: User, kind: Kind, door: str, token_id: str = "") -> Actor:
+    return Actor(
+        kind=kind,
+        subject_id=person.id,
+        team_ids=tuple(team.id for team in person.teams),
+        door=door,
+        is_admin=person.is_admin,
+        token_id=token_id,
+    )
+
+
+def actor_of_session(work: Work, secret: str, key: bytes) -> tuple[Actor, User]:
+    """Return who a cookie belongs to. Raises: Unauthenticated."""
+    user_id = store.find_session_user(work, machine_hash(secret, key))
+    if user_id is None:
+        raise Unauthenticated("your session has ended: log in again")
+    person = user(work, user_id)
+    return _actor(person, Kind.USER, "portal"), person
+
+
+def actor_of_token(work: Work, secret: str, key: bytes) -> tuple[Actor, User]:
+    """Return who an API token belongs to. Raises: Unauthenticated."""
+    row = store.find_token(work, machine_hash(secret, key))
+    if row is None:
+        raise Unauthenticated("this token is not known, or was revoked: make a new one under Account")
+    person = user(work, row.user_id)
+    return _actor(person, Kind.TOKEN, "api", row.id), person
+
+
+def note_token_use(work: Work, token_id: str) -> None:
+    """Note when a token was last used."""
+    store.touch_token(work, token_id)
+
+
+def add_token(work: Work, name: str, key: bytes, user_id: str | None = None) -> tuple[Token, str]:
+    """Make an API token for the one who acts; the secret is returned this once.
+
+    ``user_id`` names another person and is for the system only. Raises: Invalid.
+    """
+    if not name.strip():
+        raise Invalid("a token needs a name", (("/name", "say what it is for"),))
+    assert user_id is None or work.actor.is_system
+    secret = new_secret("vyt")
+    token = Token(new_id("tok"), name.strip()[:120], work.now, None)
+    owner = user_id or work.actor.subject_id
+    store.insert_token(work, token.id, owner, token.name, machine_hash(secret, key))
+    return token, secret
+
+
+def list_tokens(work: Work) -> list[Token]:
+    """Return the tokens of the one who acts."""
+    rows = store.tokens_of(work, work.actor.subject_id)
+    return [Token(row.id, row.name, row.created_at, row.used_at) for row in rows]
+
+
+def revoke_token(work: Work, token_id: str) -> None:
+    """Make a token of the one who acts useless. Raises: NotFound."""
+    if not store.delete_token(work, work.actor.subject_id, check("tok", token_id)):
+        raise NotFound("you have no such token", id=token_id)

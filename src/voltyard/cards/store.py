@@ -1,0 +1,84 @@
+"""All SQL of the cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from voltyard.cards.tables import cards
+from voltyard.kernel.db import Work
+from voltyard.locations.service import visible
+
+Row = sa.Row[Any]
+
+
+def find_card(work: Work, card_id: str) -> Row | None:
+    """Return a card, whoever asks."""
+    return work.row(sa.select(cards).where(cards.c.id == card_id))
+
+
+def find_by_key(work: Work, location_id: str, tag_key: str) -> Row | None:
+    """Return the card with this tag at a location."""
+    return work.row(
+        sa.select(cards).where(cards.c.location_id == location_id, cards.c.tag_key == tag_key)
+    )
+
+
+def find_many(work: Work, location_ids: Iterable[str], tag_keys: Iterable[str]) -> list[Row]:
+    """Return the cards of these locations with one of these tags."""
+    return list(
+        work.rows(
+            sa.select(cards).where(
+                cards.c.location_id.in_(sorted(set(location_ids))),
+                cards.c.tag_key.in_(sorted(set(tag_keys))),
+            )
+        )
+    )
+
+
+def list_cards(
+    work: Work, *, location_id: str | None, after: str | None, limit: int, q: str = ""
+) -> list[Row]:
+    """Return a page of the cards of the actor's locations, newest first."""
+    query = (
+        sa.select(cards)
+        .where(cards.c.location_id.in_(visible(work, work.actor)))
+        .order_by(cards.c.id.desc())
+        .limit(limit)
+    )
+    if location_id:
+        query = query.where(cards.c.location_id == location_id)
+    if q:
+        query = query.where(
+            sa.or_(
+                sa.func.lower(cards.c.name).like(f"%{q.lower()}%"),
+                cards.c.tag_key.like(f"%{q.upper()}%"),
+            )
+        )
+    if after:
+        query = query.where(cards.c.id < after)
+    return list(work.rows(query))
+
+
+def insert_card(work: Work, **values: Any) -> None:
+    """Add a card."""
+    work.insert(cards, created_at=work.now, **values)
+
+
+def set_card(work: Work, card_id: str, **values: Any) -> None:
+    """Change a card."""
+    work.run(sa.update(cards).where(cards.c.id == card_id).values(**values))
+
+
+def touch_many(work: Work, card_ids: Iterable[str]) -> None:
+    """Note that cards were used."""
+    ids = sorted(set(card_ids))
+    if ids:
+        work.run(sa.update(cards).where(cards.c.id.in_(ids)).values(used_at=work.now))
+
+
+def delete_card(work: Work, card_id: str) -> None:
+    """Remove a card."""
+    work.run(sa.delete(cards).where(cards.c.id == card_id))

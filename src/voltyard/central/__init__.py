@@ -1,0 +1,1 @@
+"""Door: what chargers say is decided and stored here."""

@@ -1,0 +1,458 @@
+"""What one can do with chargers: register, connect, claim, look at, rename, unlink.
+
+Functions that take lists serve group commit: one call for many chargers, one statement each.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from voltyard.accounts.secrets import is_same, machine_hash
+from voltyard.chargers import store
+from voltyard.chargers.events import ChargerChanged, subject
+from voltyard.kernel.db import Work
+from voltyard.kernel.errors import Conflict, Invalid, NotFound, TooMany
+from voltyard.kernel.ids import check, new_id
+from voltyard.kernel.limits import (
+    IDENTITY_LENGTH_MAX,
+    PIN_TRIES_PER_HOUR_MAX,
+    UNKNOWN_CHARGERS_HELD_MAX,
+)
+from voltyard.kernel.context import Context
+from voltyard.locations.access import Permission
+from voltyard.locations.service import permissions, require
+from voltyard.speech import Booted, ConnectorStatus, Entry, Hello, StatusTold, Superseded, Welcome
+
+IDENTITY = re.compile(rf"[\x21-\x7e]([\x20-\x7e]{{0,{IDENTITY_LENGTH_MAX - 2}}}[\x21-\x7e])?")
+_HEX = re.compile(rb"([0-9A-Fa-f]{2})+")
+CLOCK_SLACK = timedelta(minutes=5)
+
+
+class ChargerElsewhere(Conflict):
+    """The charger belongs to another location already."""
+
+    title = "This charger belongs to another location already"
+
+
+class WrongPin(NotFound):
+    """No charger has this serial number and PIN together."""
+
+    title = "Serial number and PIN do not belong together"
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """One connector and its state; number 0 is the charger itself and never listed here."""
+
+    number: int
+    status: ConnectorStatus
+    error: str
+    info: str | None
+    vendor_error: str | None
+    status_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Charger:
+    """A charger as one who may see it sees it."""
+
+    id: str
+    identity: str
+    name: str
+    location_id: str | None
+    vendor: str | None
+    model: str | None
+    serial: str | None
+    firmware: str | None
+    version: str | None
+    is_online: bool
+    connected_at: datetime | None
+    disconnected_at: datetime | None
+    seen_at: datetime | None
+    booted_at: datetime | None
+    created_at: datetime
+    status: ConnectorStatus | None
+    error: str
+    connectors: tuple[Connector, ...]
+
+    @property
+    def connection(self) -> str:
+        """Return online, offline or never_seen."""
+        if self.is_online:
+            return "online"
+        return "offline" if self.seen_at is not None else "never_seen"
+
+    @property
+    def label(self) -> str:
+        """Return the name that people gave it, else its identity."""
+        return self.name or self.identity
+
+
+def identity_key(identity: str) -> str:
+    """Return an identity in the form in which identities are compared (quirk Q6)."""
+    return identity.strip().lower()
+
+
+def _charger(row: Any, connectors: Sequence[Any]) -> Charger:
+    whole = next((each for each in connectors if each.number == 0), None)
+    return Charger(
+        id=row.id,
+        identity=row.identity,
+        name=row.name,
+        location_id=row.location_id,
+        vendor=row.vendor,
+        model=row.model,
+        serial=row.serial,
+        firmware=row.firmware,
+        version=row.version,
+        is_online=row.session_id is not None,
+        connected_at=row.connected_at,
+        disconnected_at=row.disconnected_at,
+        seen_at=row.seen_at,
+        booted_at=row.booted_at,
+        created_at=row.created_at,
+        status=ConnectorStatus(whole.status) if whole is not None else None,
+        error=whole.error if whole is not None else "NoError",
+        connectors=tuple(
+            Connector(
+                each.number,
+                ConnectorStatus(each.status),
+                each.error,
+                each.info,
+                each.vendor_error,
+                each.status_at,
+            )
+            for each in connectors
+            if each.number > 0
+        ),
+    )
+
+
+def _assemble(work: Work, rows: Sequence[Any]) -> list[Charger]:
+    by_charger: dict[str, list[Any]] = {row.id: [] for row in rows}
+    if rows:
+        for connector in store.find_connectors(work, by_charger):
+            by_charger[connector.charger_id].append(connector)
+    return [_charger(row, by_charger[row.id]) for row in rows]
+
+
+def get(work: Work, charger_id: str, permission: Permission = Permission.VIEW) -> Charger:
+    """Return a charger if the actor may do this with it. Raises: NotFound; Forbidden."""
+    row = store.find_charger(work, check("chg", charger_id))
+    if row is None or Permission.VIEW not in permissions(work, row.location_id):
+        raise NotFound("there is no such charger, or you have no access to it", id=charger_id)
+    require(work, row.location_id, permission)
+    return _assemble(work, [row])[0]
+
+
+def list_chargers(
+    work: Work,
+    *,
+    q: str = "",
+    location_id: str | None = None,
+    is_online: bool | None = None,
+    status: str | None = None,
+    after: str | None = None,
+    limit: int = 25,
+) -> list[Charger]:
+    """Return a page of the actor's chargers, newest first."""
+    rows = store.list_chargers(
+        work,
+        q=q.strip(),
+        location_id=location_id,
+        is_online=is_online,
+        status=status,
+        after=after,
+        limit=limit,
+    )
+    return _assemble(work, rows)
+
+
+def list_waiting(work: Work, limit: int = 50) -> list[Charger]:
+    """Return connected chargers that nobody has claimed; only an administrator sees any."""
+    if not (work.actor.is_admin or work.actor.is_system):
+        return []
+    return _assemble(work, store.list_waiting(work, limit))
+
+
+def places(work: Work, charger_ids: Sequence[str]) -> Mapping[str, str | None]:
+    """Return the location of each of these chargers, None for unclaimed ones; for the system."""
+    return store.find_places(work, charger_ids)
+
+
+# --- the inventory --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One charger as it was delivered."""
+
+    identity: str
+    pin: str = ""
+    password: str = ""
+    vendor: str = ""
+    model: str = ""
+
+
+def check_identity(identity: str) -> str:
+    """Return an identity if a charger may carry it. Raises: Invalid."""
+    tidy = identity.strip()
+    if not IDENTITY.fullmatch(tidy) or "/" in tidy:
+        raise Invalid(
+            f"{identity!r} cannot be the identity of a charger",
+            (("/identity", f"1 to {IDENTITY_LENGTH_MAX} printable characters without a slash"),),
+        )
+    return tidy
+
+
+def register(work: Work, delivered: Sequence[Delivered], key: bytes) -> list[str]:
+    """Put chargers into the inventory; return the identities that were there already.
+
+    A charger that is only held becomes registered. Raises: Invalid.
+    """
+    assert work.actor.is_system or work.actor.is_admin
+    known = store.find_by_keys(work, [identity_key(one.identity) for one in delivered])
+    skipped: list[str] = []
+    rows: list[dict[str, Any]] = []
+    for one in delivered:
+        identity = check_identity(one.identity)
+        values = {
+            "vendor": one.vendor or None,
+            "model": one.model or None,
+            "password_hash": machine_hash(one.password, key) if one.password else None,
+            "pin_hash": machine_hash(one.pin, key) if one.pin else None,
+            "is_held": False,
+        }
+        old = known.get(identity_key(identity))
+        if old is None:
+            rows.append(_new_charger(work, identity) | values)
+        elif old.is_held:
+            store.set_charger(work, old.id, **values)
+        else:
+            skipped.append(identity)
+    store.insert_chargers(work, rows)
+    return skipped
+
+
+def _new_charger(work: Work, identity: str) -> dict[str, Any]:
+    return {
+        "id": new_id("chg"),
+        "identity": identity,
+        "identity_key": identity_key(identity),
+        "location_id": None,
+        "name": "",
+        "pin_tries": 0,
+        "created_at": work.now,
+    }
+
+
+async def claim(ctx: Context, actor: Any, location_id: str, *, identity: str, pin: str = "") -> Charger:
+    """Bring a charger to a location with the serial number and PIN of its sticker.
+
+    An administrator of the installation may claim a waiting charger without its PIN.
+    Raises: NotFound; Forbidden; WrongPin; ChargerElsewhere; TooMany.
+    """
+    outcome = await ctx.db.work(
+        actor, _claim, location_id, check_identity(identity), pin.strip(), ctx.settings.secret_key()
+    )
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _claim(
+    work: Work, location_id: str, identity: str, pin: str, key: bytes
+) -> Charger | WrongPin | ChargerElsewhere | TooMany:
+    """Claim, or return why not: a wrong PIN must be counted, so this Work commits all the same."""
+    require(work, check("loc", location_id), Permission.EDIT_CHARGERS)
+    row = store.find_by_keys(work, [identity_key(identity)]).get(identity_key(identity))
+    if row is None:
+        return WrongPin()
+    if not work.actor.is_admin:
+        is_new_hour = row.pin_tried_at is None or row.pin_tried_at < work.now - timedelta(hours=1)
+        if not is_new_hour and row.pin_tries >= PIN_TRIES_PER_HOUR_MAX:
+            return TooMany(
+                "too many wrong PINs for this charger: try again in an hour", retry_after_s=3600
+            )
+        if row.pin_hash is None or not is_same(row.pin_hash, machine_hash(pin, key)):
+            tries = 1 if is_new_hour else row.pin_tries + 1
+            store.set_charger(work, row.id, pin_tries=tries, pin_tried_at=work.now)
+            return WrongPin()
+    if row.location_id == location_id:
+        return get(work, row.id)
+    if row.location_id is not None:
+        return ChargerElsewhere(
+            "this charger belongs to another location: its owner must unlink it there first"
+        )
+    store.set_charger(
+        work, row.id, location_id=location_id, claimed_at=work.now, pin_tries=0, is_held=False
+    )
+    work.emit(subject(location_id, row.id), ChargerChanged(row.id, location_id, "claimed"))
+    return get(work, row.id)
+
+
+def rename(work: Work, charger_id: str, name: str) -> Charger:
+    """Give a charger a name of people's own; an empty one takes it away. Raises: NotFound; Forbidden; Invalid."""
+    charger = get(work, charger_id, Permission.EDIT_CHARGERS)
+    if len(name) > 255:
+        raise Invalid("the name is too long", (("/name", "at most 255 characters"),))
+    store.set_charger(work, charger_id, name=name.strip())
+    work.emit(
+        subject(charger.location_id, charger_id),
+        ChargerChanged(charger_id, charger.location_id, "renamed"),
+    )
+    return get(work, charger_id)
+
+
+def unlink(work: Work, location_id: str, charger_id: str) -> None:
+    """Take a charger out of a location; it keeps existing and may be claimed again.
+
+    Raises: NotFound; Forbidden.
+    """
+    charger = get(work, charger_id, Permission.EDIT_CHARGERS)
+    if charger.location_id != location_id:
+        raise NotFound("this charger is not at that location", id=charger_id)
+    store.set_charger(work, charger_id, location_id=None, claimed_at=None, name="")
+    work.emit(subject(location_id, charger_id), ChargerChanged(charger_id, location_id, "unlinked"))
+
+
+# --- sockets --------------------------------------------------------------------------------------
+
+
+def connect(work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool) -> list[Welcome]:
+    """Let chargers in, or not; the newest session of a charger is the one that counts."""
+    known = store.find_by_keys(work, [identity_key(hello.identity) for hello in hellos])
+    free = UNKNOWN_CHARGERS_HELD_MAX - store.count_held(work) if is_holding and len(known) < len(hellos) else 0
+    welcomes: list[Welcome] = []
+    presences: dict[str, dict[str, Any]] = {}
+    for hello in hellos:
+        row = known.get(identity_key(hello.identity))
+        if row is None:
+            charger_id, entry = _hold(work, hello, is_holding=is_holding, free=free)
+            free -= 1
+            if charger_id is None:
+                welcomes.append(Welcome(entry))
+                continue
+        elif row.password_hash is not None and not _proves(hello.password, row.password_hash, key):
+            welcomes.append(Welcome(Entry.WRONG_PASSWORD))
+            continue
+        else:
+            charger_id = row.id
+        welcomes.append(Welcome(Entry.WELCOME, charger_id))
+        presences[charger_id] = {
+            "charger_id": charger_id,
+            "session_id": hello.session_id,
+            "gateway": hello.gateway,
+            "version": hello.version,
+            "address": hello.address,
+            "connected_at": work.now,
+            "seen_at": work.now,
+        }
+        work.emit(f"charger.{charger_id}.superseded", Superseded(charger_id, hello.session_id))
+        place = row.location_id if row is not None else None
+        work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "connected"))
+    store.upsert_presences(work, list(presences.values()))
+    return welcomes
+
+
+def _hold(work: Work, hello: Hello, *, is_holding: bool, free: int) -> tuple[str | None, Entry]:
+    if not is_holding or not IDENTITY.fullmatch(hello.identity):
+        return None, Entry.UNKNOWN
+    if free <= 0:
+        return None, Entry.FULL
+    row = _new_charger(work, hello.identity) | {"is_held": True}
+    store.insert_chargers(work, [row])
+    # Two sockets of one new charger may come in one batch: whichever row is there counts.
+    return store.find_by_keys(work, [row["identity_key"]])[row["identity_key"]].id, Entry.WELCOME
+
+
+def _proves(password: str | None, password_hash: str, key: bytes) -> bool:
+    """Check a charger's password, sent as text or as the bytes that its hexadecimal text means (quirk Q7)."""
+    if password is None:
+        return False
+    try:
+        sent = base64.b64decode(password, validate=True)
+    except binascii.Error:
+        return False
+    candidates = [sent, sent.hex().encode(), sent.hex().upper().encode()]
+    if _HEX.fullmatch(sent):
+        candidates += [bytes.fromhex(sent.decode()), sent.lower(), sent.upper()]
+    return any([is_same(password_hash, machine_hash(each, key)) for each in candidates])
+
+
+def disconnect(work: Work, charger_id: str, session_id: str) -> None:
+    """Note that a session has ended, if it is still the charger's own."""
+    if store.end_presence(work, charger_id, session_id):
+        place = store.find_places(work, [charger_id]).get(charger_id)
+        work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "disconnected"))
+
+
+def forget_sockets(work: Work, gateway: str) -> int:
+    """Note that a gateway that starts anew holds no sockets; return how many it had held."""
+    return len(store.end_presences_of(work, gateway))
+
+
+def seen(work: Work, charger_ids: Sequence[str]) -> None:
+    """Note that these chargers were heard just now."""
+    store.set_seen(work, charger_ids)
+
+
+# --- what chargers say of themselves --------------------------------------------------------------
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    return text[:most] if text else None
+
+
+def boot(work: Work, booted: Sequence[tuple[str, Booted]]) -> list[bool]:
+    """Store what booting chargers say of themselves; for each say whether it is claimed."""
+    at = store.find_places(work, [charger_id for charger_id, _ in booted])
+    store.set_booted(
+        work,
+        [
+            {
+                "key": charger_id,
+                "vendor": _cut(said.vendor, 120),
+                "model": _cut(said.model, 120),
+                "serial": _cut(said.serial or said.box_serial, 120),
+                "firmware": _cut(said.firmware, 120),
+                "iccid": _cut(said.iccid, 40),
+                "imsi": _cut(said.imsi, 40),
+                "meter_type": _cut(said.meter_type, 120),
+                "meter_serial": _cut(said.meter_serial, 120),
+                "booted_at": work.now,
+            }
+            for charger_id, said in booted
+        ],
+    )
+    for charger_id, _ in booted:
+        place = at.get(charger_id)
+        work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "booted"))
+    return [at.get(charger_id) is not None for charger_id, _ in booted]
+
+
+def tell_status(work: Work, told: Sequence[tuple[str, StatusTold]]) -> None:
+    """Store the status of connectors; an instant that the charger's clock got badly wrong is not believed."""
+    at = store.find_places(work, [charger_id for charger_id, _ in told])
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for charger_id, said in told:
+        is_believed = said.told_at is not None and said.told_at <= work.now + CLOCK_SLACK
+        rows[charger_id, said.connector] = {
+            "charger_id": charger_id,
+            "number": said.connector,
+            "status": said.status.value,
+            "error": said.error[:64],
+            "info": _cut(said.info, 120),
+            "vendor_error": _cut(said.vendor_error, 120),
+            "status_at": said.told_at if is_believed else work.now,
+            "heard_at": work.now,
+        }
+        place = at.get(charger_id)
+        work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "status"))
+    store.upsert_connectors(work, list(rows.values()))

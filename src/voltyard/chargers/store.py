@@ -1,0 +1,238 @@
+"""All SQL of the chargers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from voltyard.chargers.tables import calls, chargers, commands, connectors, presences
+from voltyard.kernel.db import Work
+from voltyard.locations.service import visible
+
+Row = sa.Row[Any]
+
+_seen = (
+    sa.update(presences)
+    .where(presences.c.charger_id == sa.bindparam("key"))
+    .values(seen_at=sa.bindparam("at"))
+)
+_with_presence = sa.select(
+    chargers,
+    presences.c.session_id,
+    presences.c.version,
+    presences.c.address,
+    presences.c.connected_at,
+    presences.c.disconnected_at,
+    presences.c.seen_at,
+).outerjoin(presences, presences.c.charger_id == chargers.c.id)
+
+
+def find_charger(work: Work, charger_id: str) -> Row | None:
+    """Return a charger with its presence, whoever asks."""
+    return work.row(_with_presence.where(chargers.c.id == charger_id))
+
+
+def find_by_keys(work: Work, keys: Iterable[str]) -> dict[str, Row]:
+    """Return chargers by their identity in lower case."""
+    rows = work.rows(sa.select(chargers).where(chargers.c.identity_key.in_(sorted(set(keys)))))
+    return {row.identity_key: row for row in rows}
+
+
+def find_places(work: Work, charger_ids: Iterable[str]) -> dict[str, str | None]:
+    """Return the location of each of these chargers."""
+    rows = work.rows(
+        sa.select(chargers.c.id, chargers.c.location_id).where(chargers.c.id.in_(sorted(set(charger_ids))))
+    )
+    return {row.id: row.location_id for row in rows}
+
+
+def list_chargers(
+    work: Work,
+    *,
+    q: str,
+    location_id: str | None,
+    is_online: bool | None,
+    status: str | None,
+    after: str | None,
+    limit: int,
+) -> list[Row]:
+    """Return a page of the chargers at the actor's locations, newest first."""
+    query = (
+        _with_presence.where(chargers.c.location_id.in_(visible(work, work.actor)))
+        .order_by(chargers.c.id.desc())
+        .limit(limit)
+    )
+    if q:
+        pattern = f"%{q.lower()}%"
+        query = query.where(
+            sa.or_(
+                chargers.c.identity_key.like(pattern),
+                sa.func.lower(chargers.c.name).like(pattern),
+                sa.func.lower(chargers.c.vendor).like(pattern),
+                sa.func.lower(chargers.c.model).like(pattern),
+            )
+        )
+    if location_id:
+        query = query.where(chargers.c.location_id == location_id)
+    if is_online is not None:
+        query = query.where(
+            presences.c.session_id.is_not(None) if is_online else presences.c.session_id.is_(None)
+        )
+    if status:
+        query = query.where(
+            chargers.c.id.in_(sa.select(connectors.c.charger_id).where(connectors.c.status == status))
+        )
+    if after:
+        query = query.where(chargers.c.id < after)
+    return list(work.rows(query))
+
+
+def list_waiting(work: Work, limit: int) -> list[Row]:
+    """Return chargers that wait to be claimed; for administrators, so not scoped by ``visible``."""
+    return list(
+        work.rows(
+            _with_presence.where(chargers.c.location_id.is_(None), presences.c.session_id.is_not(None))
+            .order_by(chargers.c.id.desc())
+            .limit(limit)
+        )
+    )
+
+
+def count_held(work: Work) -> int:
+    """Count the chargers that are held without being registered."""
+    return int(
+        work.value(
+            sa.select(sa.func.count()).where(chargers.c.is_held, chargers.c.location_id.is_(None))
+        )
+    )
+
+
+def insert_chargers(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add chargers; an identity that exists already is left as it is."""
+    work.insert_new(chargers, rows, key=("identity_key",))
+
+
+def set_charger(work: Work, charger_id: str, **values: Any) -> None:
+    """Change a charger."""
+    work.run(sa.update(chargers).where(chargers.c.id == charger_id).values(**values))
+
+
+def set_booted(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store what booting chargers say of themselves; each row has ``key`` for the charger's id."""
+    if rows:
+        names = [name for name in rows[0] if name != "key"]
+        work.run_many(
+            sa.update(chargers)
+            .where(chargers.c.id == sa.bindparam("key"))
+            .values({name: sa.bindparam(name) for name in names}),
+            rows,
+        )
+
+
+def upsert_presences(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note sockets that have just opened."""
+    work.upsert(presences, rows, key=("charger_id",))
+
+
+def end_presence(work: Work, charger_id: str, session_id: str) -> bool:
+    """Note that a socket has closed, only if it is still the charger's own."""
+    return (
+        work.run(
+            sa.update(presences)
+            .where(presences.c.charger_id == charger_id, presences.c.session_id == session_id)
+            .values(session_id=None, disconnected_at=work.now)
+        )
+        == 1
+    )
+
+
+def end_presences_of(work: Work, gateway: str) -> list[str]:
+    """Note that a gateway holds no socket any more; return whose they were."""
+    rows = work.rows(
+        sa.update(presences)
+        .where(presences.c.gateway == gateway, presences.c.session_id.is_not(None))
+        .values(session_id=None, disconnected_at=work.now)
+        .returning(presences.c.charger_id)
+    )
+    return [row.charger_id for row in rows]
+
+
+def set_seen(work: Work, charger_ids: Iterable[str]) -> None:
+    """Note that these chargers were heard just now."""
+    work.run_many(_seen, [{"key": charger_id, "at": work.now} for charger_id in charger_ids])
+
+
+def upsert_connectors(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store the status of connectors."""
+    work.upsert(connectors, rows, key=("charger_id", "number"))
+
+
+def find_connectors(work: Work, charger_ids: Iterable[str]) -> list[Row]:
+    """Return the connectors of these chargers in order."""
+    return list(
+        work.rows(
+            sa.select(connectors)
+            .where(connectors.c.charger_id.in_(sorted(set(charger_ids))))
+            .order_by(connectors.c.charger_id, connectors.c.number)
+        )
+    )
+
+
+def insert_command(work: Work, **values: Any) -> None:
+    """Add a command."""
+    work.insert(commands, created_at=work.now, **values)
+
+
+def find_command(work: Work, command_id: str) -> Row | None:
+    """Return a command, whoever asks."""
+    return work.row(sa.select(commands).where(commands.c.id == command_id))
+
+
+def set_command(work: Work, command_id: str, **values: Any) -> None:
+    """Change a command that has not come to its end."""
+    work.run(
+        sa.update(commands)
+        .where(commands.c.id == command_id, commands.c.finished_at.is_(None))
+        .values(**values)
+    )
+
+
+def expire_commands(work: Work, before: datetime) -> int:
+    """End commands whose asker died before the answer came."""
+    return work.run(
+        sa.update(commands)
+        .where(commands.c.finished_at.is_(None), commands.c.deadline_at < before)
+        .values(status="expired", word="Interrupted", finished_at=work.now)
+    )
+
+
+def list_commands(work: Work, charger_id: str, *, after: str | None, limit: int) -> list[Row]:
+    """Return a page of a charger's commands, newest first; scoped by location as every list is."""
+    query = (
+        sa.select(commands)
+        .where(
+            commands.c.charger_id == charger_id,
+            commands.c.charger_id.in_(
+                sa.select(chargers.c.id).where(chargers.c.location_id.in_(visible(work, work.actor)))
+            ),
+        )
+        .order_by(commands.c.id.desc())
+        .limit(limit)
+    )
+    if after:
+        query = query.where(commands.c.id < after)
+    return list(work.rows(query))
+
+
+def insert_calls(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add to the log of calls."""
+    work.run_many(sa.insert(calls), rows)
+
+
+def delete_old_calls(work: Work, before: datetime, most: int) -> int:
+    """Delete some of the calls before an instant, in a bite that holds nobody up."""
+    old = sa.select(calls.c.number).where(calls.c.at < before).limit(most)
+    return work.run(sa.delete(calls).where(calls.c.number.in_(old)))

@@ -1,0 +1,1 @@
+"""Door: people at a terminal."""

@@ -1,0 +1,210 @@
+"""The bus hurries, the database remembers: four verbs, nothing lives only here.
+
+``publish`` is heard at most once, in order per publisher and subject. ``request`` has exactly one
+answerer, and is refused at once when nobody serves. ``listen`` gives every listener a copy; a slow
+one loses its oldest and counts it. Subjects are dotted words; ``*`` stands for one word, a last
+``>`` for one or more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from voltyard.kernel.errors import TimedOut, Unserved
+from voltyard.kernel.wire import Message, decode, encode
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=Message)
+Handler = Callable[[M], Awaitable[Message]]
+
+
+class Serving(Protocol):
+    """A subject that is being served."""
+
+    async def stop(self) -> None:
+        """Serve it no longer."""
+        ...
+
+
+class Listening(Protocol):
+    """A stream of events; ``lost`` counts those that came faster than they were taken."""
+
+    lost: int
+
+    async def next(self) -> tuple[str, bytes | Message]:
+        """Wait for the next event: its subject, and the event or its JSON."""
+        ...
+
+    async def stop(self) -> None:
+        """Listen no longer."""
+        ...
+
+
+class Bus(Protocol):
+    """What carries messages between parts, in one process or between many."""
+
+    async def publish(self, subject: str, event: Message) -> None:
+        """Tell an event to whoever listens."""
+        ...
+
+    async def request(self, subject: str, ask: Message, reply: type[R], *, timeout_s: float) -> R:
+        """Ask the one who serves a subject.
+
+        Raises: Unserved at once when nobody does; TimedOut; any VoltyardError raised there.
+        """
+        ...
+
+    async def serve(self, subject: str, ask: type[M], handler: Handler[M]) -> Serving:
+        """Answer requests on a subject; of several servers one gets each request."""
+        ...
+
+    async def listen(self, pattern: str, *, queue_max: int) -> Listening:
+        """Hear events whose subject fits a pattern."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+def read_event(event: bytes | Message, kind: type[M]) -> M | None:
+    """Return a heard event as this kind, or None when it is another one."""
+    if isinstance(event, Message):
+        return event if isinstance(event, kind) else None
+    tag = decode(event, _Tagged).type
+    return decode(event, kind) if tag == kind.__name__ else None
+
+
+class _Tagged(Message, frozen=True, tag=False, rename={"type": "type"}):
+    """Just the tag of a message."""
+
+    type: str = ""
+
+
+class _LocalServing:
+    def __init__(self, bus: LocalBus, subject: str, entry: tuple[type[Any], Handler[Any]]) -> None:
+        self._bus, self._subject, self._entry = bus, subject, entry
+
+    async def stop(self) -> None:
+        self._bus.drop_server(self._subject, self._entry)
+
+
+class _LocalListening:
+    def __init__(self, bus: LocalBus, pattern: tuple[str, ...], queue_max: int) -> None:
+        self.lost = 0
+        self._bus, self._pattern, self._queue_max = bus, pattern, queue_max
+        self._queue: deque[tuple[str, Message]] = deque()
+        self._ready = asyncio.Event()
+
+    @property
+    def pattern(self) -> tuple[str, ...]:
+        return self._pattern
+
+    def put(self, subject: str, event: Message) -> None:
+        if len(self._queue) >= self._queue_max:
+            self._queue.popleft()
+            self.lost += 1
+        self._queue.append((subject, event))
+        self._ready.set()
+
+    async def next(self) -> tuple[str, bytes | Message]:
+        while not self._queue:
+            self._ready.clear()
+            await self._ready.wait()
+        return self._queue.popleft()
+
+    async def stop(self) -> None:
+        self._bus.drop_listener(self)
+
+
+class LocalBus:
+    """The bus inside one process: a dictionary look-up and a direct call.
+
+    ``is_strict`` sends every message through its JSON form, as a bus between processes would; tests
+    run like that so that nothing works only here.
+    """
+
+    def __init__(self, *, is_strict: bool = False) -> None:
+        self._is_strict = is_strict
+        self._servers: dict[str, list[tuple[type[Any], Handler[Any]]]] = {}
+        self._listeners: dict[str, list[_LocalListening]] = {}
+
+    async def publish(self, subject: str, event: Message) -> None:
+        """Tell an event to whoever listens."""
+        if not self._listeners:
+            return
+        head = subject.partition(".")[0]
+        near = self._listeners.get(head, ())
+        anywhere = self._listeners.get("*", ())
+        if not near and not anywhere:
+            return
+        if self._is_strict:
+            event = decode(encode(event), type(event))
+        words = tuple(subject.split("."))
+        for listener in (*near, *anywhere):
+            if fits(listener.pattern, words):
+                listener.put(subject, event)
+
+    async def request(self, subject: str, ask: Message, reply: type[R], *, timeout_s: float) -> R:
+        """Ask the one who serves a subject; see ``Bus.request``."""
+        servers = self._servers.get(subject)
+        if not servers:
+            raise Unserved(f"nobody serves {subject}", subject=subject)
+        kind, handler = servers[0]
+        if self._is_strict:
+            ask = decode(encode(ask), kind)
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await handler(ask)
+        except TimeoutError as late:
+            raise TimedOut(f"no answer on {subject} within {timeout_s:g} s", subject=subject) from late
+        if self._is_strict:
+            return decode(encode(answer), reply)
+        assert isinstance(answer, reply), f"{subject} answered {type(answer).__name__}"
+        return answer
+
+    async def serve(self, subject: str, ask: type[M], handler: Handler[M]) -> Serving:
+        """Answer requests on a subject."""
+        entry = (ask, handler)
+        self._servers.setdefault(subject, []).append(entry)
+        return _LocalServing(self, subject, entry)
+
+    async def listen(self, pattern: str, *, queue_max: int) -> Listening:
+        """Hear events whose subject fits a pattern."""
+        words = tuple(pattern.split("."))
+        listening = _LocalListening(self, words, queue_max)
+        self._listeners.setdefault("*" if words[0] in {"*", ">"} else words[0], []).append(listening)
+        return listening
+
+    def drop_server(self, subject: str, entry: tuple[type[Any], Handler[Any]]) -> None:
+        """Forget one server of a subject."""
+        servers = self._servers.get(subject, [])
+        if entry in servers:
+            servers.remove(entry)
+        if not servers:
+            self._servers.pop(subject, None)
+
+    def drop_listener(self, listening: _LocalListening) -> None:
+        """Forget one listener."""
+        for head, listeners in list(self._listeners.items()):
+            if listening in listeners:
+                listeners.remove(listening)
+            if not listeners:
+                del self._listeners[head]
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        self._servers.clear()
+        self._listeners.clear()
+
+
+def fits(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    """Say whether a subject, as words, fits a pattern, as words."""
+    if pattern[-1] == ">":
+        return len(words) >= len(pattern) and all(
+            p in {"*", w} for p, w in zip(pattern[:-1], words, strict=False)
+        )
+    return len(pattern) == len(words) and all(p in {"*", w} for p, w in zip(pattern, words, strict=True))

@@ -1,0 +1,1 @@
+"""OCPP as values: frames, sessions and dialects; no socket, no clock, no database."""

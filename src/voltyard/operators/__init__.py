@@ -1,0 +1,1 @@
+"""Back offices of others: the directory, links, cursors, virtual keys."""

@@ -1,0 +1,1 @@
+"""Who may draw how much: groups, meters, the allocator and its control."""

@@ -1,0 +1,1 @@
+"""The charger that an operator believes to talk to. Pure."""

@@ -1,0 +1,1 @@
+"""What energy costs: prices, zones, off-peak hours."""

@@ -1,0 +1,1 @@
+"""Charging from start to end: samples, exports, insights."""

@@ -1,0 +1,1 @@
+"""HTTP plumbing that the API and the portal share."""

@@ -1,0 +1,1 @@
+"""Door: jobs, schedules, mail, and the power loop."""

@@ -1,0 +1,124 @@
+"""What every kind of test may ask for: real servers, a browser; and the report of the kinds that ran.
+
+A test that needs a server which cannot be had fails; it is never skipped. Fixtures of one subject live in
+modules of their own and are named in `pytest_plugins`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from dev_servers import DevNats, DevPostgres, find_chromium
+
+pytest_plugins: list[str] = []
+
+KINDS = ("sqlite", "postgres", "nats", "browser")
+FIXTURE_OF_KIND = {"postgres": "postgres_server", "nats": "nats_server", "browser": "browser"}
+
+# Raised by the interpreter itself whenever anything connects to SQLite: no test has to say that it did.
+sqlite_connections = 0
+
+
+def count_sqlite_connections(event: str, _arguments: tuple[object, ...]) -> None:
+    global sqlite_connections  # noqa: PLW0603 - an audit hook has nowhere else to count
+    if event == "sqlite3.connect":
+        sqlite_connections += 1
+
+
+sys.addaudithook(count_sqlite_connections)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """Give a folder that the unprivileged user of a server may enter; pytest's own folders are closed."""
+    folder = Path(tempfile.mkdtemp(prefix="voltyard-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder: Path) -> Iterator[str]:
+    """Give the address of an empty PostgreSQL: postgresql://…"""
+    server = DevPostgres(server_folder / "postgres", durable=False)
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_server(server_folder: Path) -> Iterator[str]:
+    """Give the address of a NATS server: nats://…"""
+    server = DevNats(server_folder / "nats")
+    yield server.url
+    server.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Give a Chromium; tests that ask for it run in the session's loop, where it lives."""
+    program, environment = find_chromium()
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=program,
+            env=environment,
+            # Chromium's sandbox refuses to work for root.
+            args=["--no-sandbox"] if os.geteuid() == 0 else [],
+        )
+        yield chromium
+        await chromium.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    fixtures = getattr(item, "fixturenames", ())
+    for kind, fixture in FIXTURE_OF_KIND.items():
+        if fixture in fixtures:
+            item.user_properties.append(("kind", kind))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    before = getattr(item, "sqlite_before", sqlite_connections)
+    try:
+        return (yield)
+    finally:
+        if sqlite_connections > before:
+            item.user_properties.append(("kind", "sqlite"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    item.sqlite_before = sqlite_connections  # type: ignore[attr-defined]
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say at the end which kinds ran: a kind that nobody ran must not pass for one that passed."""
+    reports = [r for group in ("passed", "failed") for r in terminalreporter.stats.get(group, ())]
+    counted = Counter(
+        value
+        for report in reports
+        if report.when == "call"
+        for name, value in report.user_properties
+        if name == "kind"
+    )
+    shown = ", ".join(f"{kind} {counted[kind] or 'not run'}" for kind in KINDS)
+    terminalreporter.write_line(f"kinds that ran (tests): {shown}")
