@@ -55,7 +55,7 @@ fmt: setup ## format, and mend what a machine can mend
 lint: setup ## ruff, import contracts, the house rules
 	@$(BIN)/ruff check -q $(STATIC_PATHS)
 	@$(BIN)/ruff format -q --check $(STATIC_PATHS)
-	@$(BIN)/lint-imports --config .importlinter | tail -n 4
+	@$(BIN)/lint-imports --no-logo
 	@$(PYTEST) tests/unit/test_house.py
 
 types: setup ## mypy, strict
@@ -65,7 +65,7 @@ check: setup ## lint, types, contracts, unit tests; under a minute
 	@$(BIN)/ruff check -q $(STATIC_PATHS)
 	@$(BIN)/ruff format -q --check $(STATIC_PATHS)
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config .importlinter
+	@$(BIN)/lint-imports --no-logo
 	@$(PYTEST) -n 2 $(wildcard tests/unit tests/transcripts)
 
 ##@ Tests
@@ -73,7 +73,7 @@ test: ready-test ## every test of the project; what continuous integration calls
 	@$(BIN)/ruff check -q $(STATIC_PATHS)
 	@$(BIN)/ruff format -q --check $(STATIC_PATHS)
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config .importlinter
+	@$(BIN)/lint-imports --no-logo
 	@$(PYTEST) tests
 
 ci: test ## another name for it

@@ -79,7 +79,7 @@ def run(command: Sequence[str | Path], *, folder: Path = ROOT, more_path: Path |
 
 def digest(inputs: Iterable[Path]) -> str:
     """Tell the state of files and folders by their content, so that switching branches costs nothing."""
-    state = hashlib.sha256(sys.version.encode())
+    state = hashlib.sha256()
     for given in inputs:
         found = sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given]
         for path in found:
@@ -88,21 +88,23 @@ def digest(inputs: Iterable[Path]) -> str:
     return state.hexdigest()
 
 
-def step(name: str, what: str, inputs: Sequence[Path], product: Path, do: Callable[[], None]) -> None:
-    """Do a step unless its product stands and was made from the same inputs."""
+def step(name: str, what: str, inputs: Sequence[Path], product: Path, do: Callable[[], str]) -> None:
+    """Do a step unless its product stands and was made from the same inputs; show what it has to say."""
     stamp, now = STAMPS / name, digest(inputs)
     if product.exists() and stamp.exists() and stamp.read_text() == now:
         return
     started = time.monotonic()
     print(f"  {what} … ", end="", flush=True)
     try:
-        do()
+        told = do().strip()
     except SetUpFailed:
         say("failed")
         raise
     STAMPS.mkdir(parents=True, exist_ok=True)
     stamp.write_text(now)
     say(f"{time.monotonic() - started:.1f} s")
+    if told:
+        say(f"    {told}")
 
 
 def make_environment() -> None:
@@ -126,19 +128,19 @@ def make_environment() -> None:
     say(f"{time.monotonic() - started:.1f} s")
 
 
-def install_build_tools() -> None:
+def install_build_tools() -> str:
     lock = REQUIREMENTS / "build.lock"
-    run([BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+    return run([BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
          "--require-hashes", "--requirement", lock])  # fmt: skip
 
 
-def install(lock: str) -> None:
-    run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
+def install(lock: str) -> str:
+    return run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
          "--require-hashes", "--requirement", REQUIREMENTS / lock])  # fmt: skip
 
 
-def install_voltyard() -> None:
-    run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
+def install_voltyard() -> str:
+    return run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
          "--no-deps", "--no-build-isolation", "--editable", ROOT])  # fmt: skip
 
 
@@ -179,12 +181,13 @@ def set_up_portal() -> None:
     node = folder
     step("npm", "portal packages", packages, modules, lambda: install_portal_packages(node))
     step("bundle", "portal bundle", sources, manifest,
-         lambda: say(run([node / "node", "build.mjs"], folder=FRONTEND, more_path=node).strip()))  # fmt: skip
+         lambda: run([node / "node", "build.mjs"], folder=FRONTEND, more_path=node))  # fmt: skip
 
 
-def install_portal_packages(node: Path) -> None:
+def install_portal_packages(node: Path) -> str:
     run([node / "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
         folder=FRONTEND, more_path=node)  # fmt: skip
+    return ""  # npm tells how many packages there are, which nobody asked
 
 
 def set_up_development() -> None:

@@ -26,14 +26,14 @@ pytest_plugins: list[str] = []
 KINDS = ("sqlite", "postgres", "nats", "browser")
 FIXTURE_OF_KIND = {"postgres": "postgres_server", "nats": "nats_server", "browser": "browser"}
 
-# Raised by the interpreter itself whenever anything connects to SQLite: no test has to say that it did.
-sqlite_connections = 0
+# The interpreter itself tells whenever anything connects to SQLite: no test has to say that it did.
+connected: Counter[str] = Counter()
+CONNECTED_BEFORE = pytest.StashKey[int]()
 
 
 def count_sqlite_connections(event: str, _arguments: tuple[object, ...]) -> None:
-    global sqlite_connections  # noqa: PLW0603 - an audit hook has nowhere else to count
     if event == "sqlite3.connect":
-        sqlite_connections += 1
+        connected["sqlite"] += 1
 
 
 sys.addaudithook(count_sqlite_connections)
@@ -96,17 +96,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    before = getattr(item, "sqlite_before", sqlite_connections)
     try:
         return (yield)
     finally:
-        if sqlite_connections > before:
+        if connected["sqlite"] > item.stash[CONNECTED_BEFORE]:
             item.user_properties.append(("kind", "sqlite"))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    item.sqlite_before = sqlite_connections  # type: ignore[attr-defined]
+    item.stash[CONNECTED_BEFORE] = connected["sqlite"]
     return (yield)
 
 

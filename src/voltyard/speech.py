@@ -399,6 +399,16 @@ class Gone(Message, frozen=True):
     reason: str
 
 
+class GatewayStarted(Message, frozen=True):
+    """A gateway has started and holds no sockets yet; ``gateway`` is its lasting name."""
+
+    gateway: str
+
+
+class Thanked(Message, frozen=True):
+    """The reply to Gone and GatewayStarted."""
+
+
 class Superseded(Message, frozen=True):
     """A newer session of this charger exists: whoever holds an older one lets it go."""
 

@@ -173,9 +173,13 @@ async def log_in(ctx: Context, email: str, password: str) -> tuple[User, str]:
 
 
 def _open_session(work: Work, user_id: str, secret_hash: str) -> User:
-    store.delete_old_sessions(work)
     store.insert_session(work, new_id("ses"), secret_hash, user_id, SESSION_DAYS)
     return user(work, user_id)
+
+
+def forget_old_sessions(work: Work) -> int:
+    """Forget browsers whose time is over; return how many."""
+    return store.delete_old_sessions(work)
 
 
 def log_out(work: Work, secret: str, key: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -92,6 +92,14 @@ class Charger:
     def label(self) -> str:
         """Return the name that people gave it, else its identity."""
         return self.name or self.identity
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which charger speaks, and at which location it stands; None while nobody has claimed it."""
+
+    charger_id: str
+    location_id: str | None
 
 
 def identity_key(identity: str) -> str:
@@ -181,9 +189,10 @@ def list_waiting(work: Work, limit: int = 50) -> list[Charger]:
     return _assemble(work, store.list_waiting(work, limit))
 
 
-def places(work: Work, charger_ids: Sequence[str]) -> Mapping[str, str | None]:
-    """Return the location of each of these chargers, None for unclaimed ones; for the system."""
-    return store.find_places(work, charger_ids)
+def places(work: Work, charger_ids: Sequence[str]) -> list[Place]:
+    """Return where each of these chargers stands; for the system."""
+    found = store.find_places(work, charger_ids)
+    return [Place(charger_id, found.get(charger_id)) for charger_id in charger_ids]
 
 
 # --- the inventory --------------------------------------------------------------------------------
@@ -410,14 +419,13 @@ def _cut(text: str | None, most: int) -> str | None:
     return text[:most] if text else None
 
 
-def boot(work: Work, booted: Sequence[tuple[str, Booted]]) -> list[bool]:
+def boot(work: Work, booted: Sequence[tuple[Place, Booted]]) -> list[bool]:
     """Store what booting chargers say of themselves; for each say whether it is claimed."""
-    at = store.find_places(work, [charger_id for charger_id, _ in booted])
     store.set_booted(
         work,
         [
             {
-                "key": charger_id,
+                "key": place.charger_id,
                 "vendor": _cut(said.vendor, 120),
                 "model": _cut(said.model, 120),
                 "serial": _cut(said.serial or said.box_serial, 120),
@@ -428,23 +436,28 @@ def boot(work: Work, booted: Sequence[tuple[str, Booted]]) -> list[bool]:
                 "meter_serial": _cut(said.meter_serial, 120),
                 "booted_at": work.now,
             }
-            for charger_id, said in booted
+            for place, said in booted
         ],
     )
-    for charger_id, _ in booted:
-        place = at.get(charger_id)
-        work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "booted"))
-    return [at.get(charger_id) is not None for charger_id, _ in booted]
+    for place, _ in booted:
+        _tell(work, place, "booted")
+    return [place.location_id is not None for place, _ in booted]
 
 
-def tell_status(work: Work, told: Sequence[tuple[str, StatusTold]]) -> None:
+def _tell(work: Work, place: Place, what: str) -> None:
+    work.emit(
+        subject(place.location_id, place.charger_id),
+        ChargerChanged(place.charger_id, place.location_id, what),
+    )
+
+
+def tell_status(work: Work, told: Sequence[tuple[Place, StatusTold]]) -> None:
     """Store the status of connectors; an instant that the charger's clock got badly wrong is not believed."""
-    at = store.find_places(work, [charger_id for charger_id, _ in told])
     rows: dict[tuple[str, int], dict[str, Any]] = {}
-    for charger_id, said in told:
+    for place, said in told:
         is_believed = said.told_at is not None and said.told_at <= work.now + CLOCK_SLACK
-        rows[charger_id, said.connector] = {
-            "charger_id": charger_id,
+        rows[place.charger_id, said.connector] = {
+            "charger_id": place.charger_id,
             "number": said.connector,
             "status": said.status.value,
             "error": said.error[:64],
@@ -453,6 +466,5 @@ def tell_status(work: Work, told: Sequence[tuple[str, StatusTold]]) -> None:
             "status_at": said.told_at if is_believed else work.now,
             "heard_at": work.now,
         }
-        place = at.get(charger_id)
-        work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "status"))
+        _tell(work, place, "status")
     store.upsert_connectors(work, list(rows.values()))

@@ -1,1 +1,1 @@
-"""Door: people at a terminal."""
+"""The command line: serving, first people and tokens, the inventory, the simulator, the demo."""

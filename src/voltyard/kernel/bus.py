@@ -153,7 +153,8 @@ class LocalBus:
         servers = self._servers.get(subject)
         if not servers:
             raise Unserved(f"nobody serves {subject}", subject=subject)
-        kind, handler = servers[0]
+        # The newest: an exchange that was superseded may not have left yet.
+        kind, handler = servers[-1]
         if self._is_strict:
             ask = decode(encode(ask), kind)
         try:

@@ -14,7 +14,7 @@ from voltyard.kernel.errors import NotFound
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 BODY_LENGTH = 26
 PREFIXES = frozenset(
-    "usr ses team mem loc lmb inv stk chg con cal par card tap trf txn smp opr link mtr grp cmd exp job tok prc".split()
+    "usr ses soc team mem loc lmb inv stk chg con cal par card tap trf txn smp opr link mtr grp cmd exp job tok prc".split()
 )
 _VALUES = frozenset(ALPHABET)
 

@@ -32,8 +32,8 @@ class Permission(StrEnum):
     OWN = "own"
 
 
-_BASIC = frozenset({Permission.VIEW, Permission.CONTROL})
-_SENSITIVE = _BASIC | {Permission.VIEW_SENSITIVE}
+_BASIC = frozenset({Permission.VIEW})
+_SENSITIVE = _BASIC | {Permission.VIEW_SENSITIVE, Permission.CONTROL}
 _FULL = _SENSITIVE | {
     Permission.EDIT_CARDS,
     Permission.EDIT_CHARGERS,
@@ -49,6 +49,12 @@ class Access:
     level: Level
     is_owner: bool
     until_at: datetime | None
+
+
+def levels_with(permission: Permission) -> frozenset[Level]:
+    """Return the levels that hold a permission."""
+    held = {Level.BASIC: _BASIC, Level.SENSITIVE: _SENSITIVE, Level.FULL: _FULL}
+    return frozenset(level for level, permissions in held.items() if permission in permissions)
 
 
 def is_alive(access: Access, now: datetime) -> bool:

@@ -39,9 +39,11 @@ class Location:
         return ", ".join(part for part in (self.street, town, self.country) if part)
 
 
-def visible(work: Work, actor: Actor) -> sa.Select[tuple[str]]:
+def visible(
+    work: Work, actor: Actor, permission: Permission = Permission.VIEW
+) -> sa.Select[tuple[str]]:
     """Return the select of location ids by which every list of every room is scoped."""
-    return store.visible(work, actor)
+    return store.visible(work, actor, permission)
 
 
 def permissions(work: Work, location_id: str | None) -> frozenset[Permission]:
@@ -136,16 +138,22 @@ def create(
         raise Forbidden("you are not in that team: ask one of its members to create the location")
     location_id = new_id("loc")
     store.insert_location(work, id=location_id, **tidy)
+    _add_member(work, location_id, owner, Level.FULL, is_owner=True, until_at=None)
+    return get(work, location_id)
+
+
+def _add_member(
+    work: Work, location_id: str, team_id: str, level: Level, *, is_owner: bool, until_at: datetime | None
+) -> None:
     store.insert_membership(
         work,
         id=new_id("mem"),
         location_id=location_id,
-        team_id=owner,
-        level=Level.FULL.value,
-        is_owner=True,
-        until_at=None,
+        team_id=team_id,
+        level=level.value,
+        is_owner=is_owner,
+        until_at=until_at,
     )
-    return get(work, location_id)
 
 
 def change(
@@ -172,6 +180,23 @@ def change(
     )
     store.set_location(work, location_id, **tidy)
     return replace(old, **tidy)
+
+
+def grant(
+    work: Work,
+    location_id: str,
+    team_id: str,
+    level: Level,
+    *,
+    is_owner: bool = False,
+    until_at: datetime | None = None,
+) -> None:
+    """Give a team access to a location. For the system, and for those who may invite.
+
+    Raises: NotFound; Forbidden; AlreadyThere when the team has access already.
+    """
+    require(work, check("loc", location_id), Permission.OWN if is_owner else Permission.INVITE)
+    _add_member(work, location_id, check("team", team_id), level, is_owner=is_owner, until_at=until_at)
 
 
 def archive(work: Work, location_id: str) -> None:

@@ -8,19 +8,24 @@ import sqlalchemy as sa
 
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.db import Work
+from voltyard.locations.access import Permission, levels_with
 from voltyard.locations.tables import locations, memberships
 
 Row = sa.Row[Any]
 
 
-def visible(work: Work, actor: Actor) -> sa.Select[tuple[str]]:
-    """Return a select of the ids of all locations that an actor may know of, now."""
+def visible(
+    work: Work, actor: Actor, permission: Permission = Permission.VIEW
+) -> sa.Select[tuple[str]]:
+    """Return a select of the ids of all locations at which an actor has a permission, now."""
     if actor.is_system:
         return sa.select(locations.c.id)
+    levels = sorted(level.value for level in levels_with(permission))
     return (
         sa.select(memberships.c.location_id)
         .where(
             memberships.c.team_id.in_(actor.team_ids),
+            sa.or_(memberships.c.is_owner, memberships.c.level.in_(levels)),
             sa.or_(
                 memberships.c.is_owner,
                 memberships.c.until_at.is_(None),

@@ -106,21 +106,22 @@ class Battery:
 
     def _step(self) -> int:
         """Return the step of the taper in which the battery is; 0 before it begins."""
-        if self.car.taper_soc >= 1 or self.soc < self.car.taper_soc:
-            return 0
-        share = (self.soc - self.car.taper_soc) / (1 - self.car.taper_soc)
-        return min(TAPER_STEPS, 1 + int(share * TAPER_STEPS + 1e-9))
+        # The very borders on which ``_span`` lands: a share computed anew could round below one.
+        step = 0
+        while step < TAPER_STEPS and self.held_wh >= self._border_wh(step):
+            step += 1
+        return step
 
-    def _next_step_wh(self) -> float:
-        """Return what the battery holds where the limit changes next."""
-        if self.car.taper_soc >= 1:
+    def _border_wh(self, step: int) -> float:
+        """Return what the battery holds where this step of the taper ends."""
+        if step == TAPER_STEPS or self.car.taper_soc >= 1:
             return self.car.battery_wh
-        share = self._step() / TAPER_STEPS
-        return self.car.battery_wh * (self.car.taper_soc + (1 - self.car.taper_soc) * share)
+        share = self.car.taper_soc + (1 - self.car.taper_soc) * step / TAPER_STEPS
+        return self.car.battery_wh * share
 
     def _span(self, target_a: float, power_per_a_w: float, longest_s: float) -> tuple[float, float]:
         """Go as far as one rule holds: the ramp, or the level up to the next step. Returns s and Wh."""
-        goal_wh = self._next_step_wh()
+        goal_wh = self._border_wh(self._step())
         missing_as = (goal_wh - self.held_wh) * 3600 / power_per_a_w
         if self.drawn_a < target_a:
             ramp = self.car.ramp_a_per_s

@@ -111,6 +111,10 @@ class VirtualCharger:
         """The password that the central system has set with AuthorizationKey, if it did."""
         return self._station.keys.text("AuthorizationKey") or None
 
+    def is_charging_session(self, connector: int) -> bool:
+        """Tell whether a transaction runs at a connector."""
+        return self._station.connectors[connector].transaction is not None
+
     @property
     def ping_interval_s(self) -> int:
         """WebSocketPingInterval; 0 means that the charger does not ping."""

@@ -138,6 +138,10 @@ class Fields:
         value = self._get(name, (int,), None)
         return None if value is None else int(value)
 
+    def yes(self, name: str) -> bool:
+        """Return a yes or no that must be there."""
+        return bool(self._get(name, (bool,), _MISSING))
+
     def number(self, name: str) -> float:
         """Return a number that must be there."""
         return float(self._get(name, (int, float), _MISSING))

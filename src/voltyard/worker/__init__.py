@@ -1,1 +1,1 @@
-"""Door: jobs, schedules, mail, and the power loop."""
+"""The worker: jobs that must happen, and housekeeping on a beat, under a lease."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -469,6 +469,8 @@ class TriggerMessageAnswer(Payload, frozen=True):
 
     status: Literal["Accepted", "NotImplemented", "Rejected"]
 
+
+REASONS: Final = frozenset(get_args(Reason))
 
 # --- every action ---------------------------------------------------------------------------------
 

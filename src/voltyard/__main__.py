@@ -1,0 +1,5 @@
+"""``python -m voltyard`` is the command ``voltyard``."""
+
+from voltyard.cli.main import main
+
+main()

@@ -1,0 +1,231 @@
+"""The wiring: settings become parts, parts become roles, and roles run until told to stop.
+
+One process with everything (SQLite, LocalBus) or many with one role each (PostgreSQL, NATS): the same
+code. Roles stop in the reverse order of their start, so that chargers say good-bye to a desk that
+still hears them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from voltyard.api import app as api
+from voltyard.central.desk import Desk
+from voltyard.gateway.server import Gateway
+from voltyard.kernel import migrate
+from voltyard.kernel.bus import Bus, LocalBus
+from voltyard.kernel.bus_nats import NatsBus
+from voltyard.kernel.clock import SystemClock
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Database
+from voltyard.kernel.files import Files
+from voltyard.kernel.log import logger, set_up
+from voltyard.kernel.settings import Settings
+from voltyard.portal import app as portal
+from voltyard.web import health
+from voltyard.worker import main as worker
+
+GRACE_S = 3
+HTTP_BACKLOG = 2_048
+
+
+@dataclass(slots=True)
+class Ports:
+    """Where this process listens, once it does; 0 where it does not."""
+
+    http: int = 0
+    ocpp: int = 0
+
+
+@contextlib.asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Context]:
+    """Build the parts that all roles share, and let go of them at the end."""
+    clock = SystemClock()
+    bus: Bus = (
+        await NatsBus.connect(settings.nats_url.get_secret_value())
+        if settings.nats_url is not None
+        else LocalBus()
+    )
+    database = Database(settings.url, clock=clock, bus=bus)
+    try:
+        yield Context(database, bus, clock, Files(settings.data / "files"), settings)
+    finally:
+        await database.close()
+        await bus.close()
+
+
+async def upgrade(settings: Settings) -> None:
+    """Bring the database to the newest form of its tables."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(migrate.upgrade, settings.url)
+
+
+def http_app(ctx: Context) -> FastAPI:
+    """Return the one HTTP application with the doors that this process plays."""
+    roles = ctx.settings.role_names
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    health.add(app, ctx)
+    if "api" in roles:
+        app.mount("/api/v1", api.build(ctx))
+    if "portal" in roles:
+        app.mount("/", portal.build(ctx))
+    return app
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without signal handlers of its own: stopping is decided in one place, here."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
+    server = _HttpServer(
+        uvicorn.Config(
+            http_app(ctx),
+            host=ctx.settings.host,
+            port=ctx.settings.http_port,
+            backlog=HTTP_BACKLOG,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=ctx.settings.trusted_proxies,
+            timeout_graceful_shutdown=GRACE_S,
+            http="httptools",
+            loop="none",
+        )
+    )
+    running = asyncio.ensure_future(server.serve())
+    try:
+        while not server.started and not running.done():
+            await asyncio.sleep(0.01)
+        if running.done():
+            await running
+            raise OSError(f"the HTTP port {ctx.settings.http_port} cannot be used")
+        ready(server.servers[0].sockets[0].getsockname()[1])
+        await asyncio.shield(running)
+    finally:
+        server.should_exit = True
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def _role(start: Callable[[Callable[..., None]], Awaitable[None]], heard: Callable[..., None]) -> asyncio.Task[None]:
+    """Start one role and wait until it is ready, or has failed."""
+    is_ready = asyncio.get_running_loop().create_future()
+
+    def ready(*what: int) -> None:
+        heard(*what)
+        if not is_ready.done():
+            is_ready.set_result(None)
+
+    task = asyncio.ensure_future(start(ready))
+    await asyncio.wait([task, is_ready], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    return task
+
+
+async def serve(
+    settings: Settings, *, ready: Callable[[Ports], None] | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Play the roles of this process until ``stop`` is set or one of them fails.
+
+    Raises: whatever the failing role raised.
+    """
+    log = logger("app")
+    stop = stop or asyncio.Event()
+    ports = Ports()
+    if settings.nats_url is None:
+        await upgrade(settings)
+    async with parts(settings) as ctx:
+        roles = ctx.settings.role_names
+
+        def http_ready(port: int) -> None:
+            ports.http = port
+
+        def ocpp_ready(port: int) -> None:
+            ports.ocpp = port
+
+        gateway = Gateway(
+            bus=ctx.bus, clock=ctx.clock, host=ctx.settings.host, port=ctx.settings.ocpp_port
+        )
+        starts: list[tuple[bool, Callable[[Callable[..., None]], Awaitable[None]], Callable[..., None]]] = [
+            ("central" in roles, Desk(ctx).run, lambda: None),
+            ("worker" in roles, lambda ready: worker.run(ctx, ready), lambda: None),
+            (bool({"api", "portal"} & set(roles)), lambda ready: _serve_http(ctx, ready), http_ready),
+            ("gateway" in roles, gateway.run, ocpp_ready),
+        ]
+        tasks: list[asyncio.Task[None]] = []
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            for is_played, start, heard in starts:
+                if is_played:
+                    tasks.append(await _role(start, heard))
+            log.info("ready", http_port=ports.http, ocpp_port=ports.ocpp, roles=",".join(roles))
+            if ready is not None:
+                ready(ports)
+            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            failed: BaseException | None = None
+            for task in reversed(tasks):
+                task.cancel()
+                await asyncio.wait([task])
+                if not task.cancelled() and task.exception() is not None:
+                    failed = failed or task.exception()
+        if failed is not None:
+            raise failed
+        log.info("stopped")
+
+
+def raise_file_limit() -> None:
+    """Let this process hold as many sockets as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Set ``stop`` on Ctrl+C and on the signal that service managers send."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+
+def run(main: Callable[[], Awaitable[None]], settings: Settings) -> None:
+    """Run a program on uvloop with logs and limits set up."""
+    set_up(level=settings.log_level, is_json=settings.log_json)
+    raise_file_limit()
+
+    async def program() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(program())
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until a signal comes."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await serve(settings, stop=stop)
+
+    run(main, settings)

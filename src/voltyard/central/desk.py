@@ -1,0 +1,124 @@
+"""The desk serves the bus: hellos, sayings and good-byes of chargers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from voltyard.central import authorise, boot, charging, metering, status
+from voltyard.central.batch import Batch
+from voltyard.chargers import calls
+from voltyard.chargers import service as chargers
+from voltyard.chargers.service import Place
+from voltyard.kernel.actor import system
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work
+from voltyard.kernel.settings import UnknownChargers
+from voltyard.speech import (
+    Beat,
+    Booted,
+    DiagnosticsTold,
+    Ended,
+    FirmwareTold,
+    GatewayStarted,
+    Gone,
+    Heard,
+    Hello,
+    MayCharge,
+    Metered,
+    Replied,
+    Reply,
+    Started,
+    StatusTold,
+    Thanked,
+    VendorTold,
+    Welcome,
+)
+
+ACTOR = system("central")
+LANES_POSTGRES = 4
+
+Handle = Callable[[Work, Sequence[tuple[Place, Any]]], list[Reply]]
+HANDLERS: MappingProxyType[type, Handle] = MappingProxyType(
+    {
+        Booted: boot.booted,
+        Beat: boot.beat,
+        StatusTold: status.told,
+        MayCharge: authorise.may_charge,
+        Started: charging.started,
+        Metered: metering.metered,
+        Ended: charging.ended,
+        VendorTold: status.vendor,
+        FirmwareTold: status.progress,
+        DiagnosticsTold: status.progress,
+    }
+)
+
+
+def hear(work: Work, heard: Sequence[Heard]) -> list[Reply]:
+    """Handle sayings of different chargers, kind by kind; a charger is never in a batch twice at once.
+
+    (Its exchange hands up one saying at a time; should an old and a new socket speak together, their
+    sayings are of equal rank and any order of them is right.)
+    """
+    places = chargers.places(work, [item.charger_id for item in heard])
+    by_kind: dict[type, list[int]] = {}
+    for number, item in enumerate(heard):
+        by_kind.setdefault(type(item.said), []).append(number)
+    replies: dict[int, Reply] = {}
+    for kind, numbers in by_kind.items():
+        items = [(places[number], heard[number].said) for number in numbers]
+        replies.update(zip(numbers, HANDLERS[kind](work, items), strict=True))
+    chargers.seen(work, [item.charger_id for item in heard])
+    calls.log(work, heard)
+    return [replies[number] for number in range(len(heard))]
+
+
+class Desk:
+    """Serves ``central.*`` until cancelled."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        lanes = 1 if ctx.db.is_sqlite else LANES_POSTGRES
+        self._key = ctx.settings.secret_key()
+        self._is_holding = ctx.settings.unknown_chargers is UnknownChargers.HOLD
+        self._sayings: Batch[Heard, Reply] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
+        self._hellos: Batch[Hello, Welcome] = Batch(ctx.db, ACTOR, self._connect, lanes=1)
+
+    def _connect(self, work: Work, hellos: Sequence[Hello]) -> list[Welcome]:
+        return chargers.connect(work, hellos, key=self._key, is_holding=self._is_holding)
+
+    async def _hello(self, hello: Hello) -> Welcome:
+        return await self._hellos.join(hello)
+
+    async def _heard(self, heard: Heard) -> Replied:
+        return Replied(await self._sayings.join(heard))
+
+    async def _gone(self, gone: Gone) -> Thanked:
+        await self._ctx.db.work(ACTOR, chargers.disconnect, gone.charger_id, gone.session_id)
+        return Thanked()
+
+    async def _gateway_started(self, started: GatewayStarted) -> Thanked:
+        await self._ctx.db.work(ACTOR, chargers.forget_sockets, started.gateway)
+        return Thanked()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve; ``ready`` is called once the desk can be asked."""
+        bus = self._ctx.bus
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sayings.run())
+            group.create_task(self._hellos.run())
+            serving = [
+                await bus.serve("central.hello", Hello, self._hello),
+                await bus.serve("central.heard", Heard, self._heard),
+                await bus.serve("central.gone", Gone, self._gone),
+                await bus.serve("central.gateway", GatewayStarted, self._gateway_started),
+            ]
+            ready()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                for one in serving:
+                    await one.stop()

@@ -1,0 +1,28 @@
+"""What chargers say of their state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voltyard.chargers import service as chargers
+from voltyard.chargers.service import Place
+from voltyard.kernel.db import Work
+from voltyard.speech import DiagnosticsTold, FirmwareTold, Reply, StatusTold, Thanks, VendorReply, VendorTold
+
+THANKS = Thanks()
+
+
+def told(work: Work, items: Sequence[tuple[Place, StatusTold]]) -> list[Reply]:
+    """Store the status of connectors (OCPP 1.6 §4.9)."""
+    chargers.tell_status(work, items)
+    return [THANKS] * len(items)
+
+
+def progress(_work: Work, items: Sequence[tuple[Place, FirmwareTold | DiagnosticsTold]]) -> list[Reply]:
+    """Thank for news of a firmware update or an upload; the log of calls keeps them."""
+    return [THANKS] * len(items)
+
+
+def vendor(_work: Work, items: Sequence[tuple[Place, VendorTold]]) -> list[Reply]:
+    """Answer a vendor's own message: it is kept in the log, and we know no vendor's words (OCPP 1.6 §4.3)."""
+    return [VendorReply("UnknownVendorId")] * len(items)

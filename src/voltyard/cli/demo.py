@@ -1,0 +1,325 @@
+"""The demo: a real server on the embedded default, and a simulated world around it.
+
+Three locations with their people, cards and chargers, two weeks of history, and virtual chargers
+that live on while one looks. Everything goes through the same services and sockets as in real use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from voltyard import app
+from voltyard.accounts import service as accounts
+from voltyard.accounts.service import User
+from voltyard.cards import service as cards
+from voltyard.chargers import commands
+from voltyard.chargers import service as chargers
+from voltyard.chargers.service import Delivered, Place
+from voltyard.kernel.actor import Actor, Kind, system
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work
+from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.settings import Settings
+from voltyard.kernel.units import PerPhase
+from voltyard.locations import service as locations
+from voltyard.locations.access import Level
+from voltyard.sim.charger import VirtualCharger
+from voltyard.sim.fleet import Runner, SimulatedClock, live
+from voltyard.sim.plans import life
+from voltyard.sim.station import Nameplate
+from voltyard.speech import Ended, Metered, Reading, SetKey, Started
+from voltyard.transactions import service as transactions
+
+ACTOR = system("demo")
+PASSWORD = "voltyard-demo"
+HISTORY_DAYS = 14
+SAMPLE_STEP = timedelta(minutes=5)
+GAP_S = 90.0
+STAY_S = 600.0
+SAMPLE_INTERVAL_S = 5
+CHARGER_PASSWORD = "demo-charger-password"
+PIN = "1234"
+TELL_TRIES = 40
+
+
+@dataclass(frozen=True)
+class Site:
+    """One location of the demo."""
+
+    name: str
+    street: str
+    postcode: str
+    city: str
+    country: str
+    timezone: str
+    chargers: tuple[Nameplate, ...]
+    cards: tuple[tuple[str, str], ...]
+
+
+def plate(identity: str, vendor: str, model: str, *, connectors: int = 1, phases: int = 3) -> Nameplate:
+    """Return the nameplate of one virtual charger."""
+    return Nameplate(
+        identity, model, vendor, f"SN-{identity}", "2.4.1", connectors=connectors, phases=phases, fuse_a=63.0
+    )
+
+
+SITES = (
+    Site(
+        "Home",
+        "Tulpenstraat 12",
+        "2011 AB",
+        "Haarlem",
+        "NL",
+        "Europe/Amsterdam",
+        (plate("VY-HOME-01", "Volt Time", "Source 2S"),),
+        (("Sanne", "04A1B2C3D4"), ("Spare key", "04FFEE0011")),
+    ),
+    Site(
+        "Office car park",
+        "Industrivej 20",
+        "2605",
+        "Brøndby",
+        "DK",
+        "Europe/Copenhagen",
+        (
+            plate("VY-OFFICE-01", "NexBlue", "Point 2"),
+            plate("VY-OFFICE-02", "NexBlue", "Point 2"),
+            plate("VY-OFFICE-03", "NexBlue", "Edge", phases=1),
+            plate("VY-OFFICE-04", "Easee", "Charge Max", connectors=2),
+            plate("VY-OFFICE-05", "Easee", "Charge Max", connectors=2),
+        ),
+        (("Mikkel", "0411AA22BB"), ("Freja", "0433CC44DD"), ("Visitor card", "0455EE66FF")),
+    ),
+    Site(
+        "Harbour square (public)",
+        "Kade 1",
+        "1011 AA",
+        "Amsterdam",
+        "NL",
+        "Europe/Amsterdam",
+        (
+            plate("VY-PUBLIC-01", "Alfen", "Twin 4XL", connectors=2),
+            plate("VY-PUBLIC-02", "Alfen", "Twin 4XL", connectors=2),
+        ),
+        (("Public card A", "047788AA99"), ("Public card B", "04BBCC00DD")),
+    ),
+)
+
+
+def actor_of(person: User) -> Actor:
+    """Return a person as the one who acts."""
+    return Actor(
+        kind=Kind.USER,
+        subject_id=person.id,
+        team_ids=tuple(team.id for team in person.teams),
+        door="demo",
+        is_admin=person.is_admin,
+    )
+
+
+async def build(ctx: Context, seed: int) -> None:
+    """Make the people, locations, chargers, cards and the history of the world."""
+    installer = await accounts.register(
+        ctx,
+        "installer@voltyard.example",
+        password=PASSWORD,
+        name="Iris Installer",
+        team="Bright Installations",
+        is_admin=True,
+    )
+    owner = await accounts.register(
+        ctx, "sanne@voltyard.example", password=PASSWORD, name="Sanne de Vries", team="Sanne"
+    )
+    operator = await accounts.register(
+        ctx, "operator@voltyard.example", password=PASSWORD, name="Olav Operator", team="Harbour Charging"
+    )
+    owners = (owner, installer, operator)
+    chance = random.Random(seed)
+    for site, person in zip(SITES, owners, strict=True):
+        actor = actor_of(person)
+        location = await ctx.db.work(actor, _make_location, site)
+        delivered = [
+            Delivered(one.identity, PIN, CHARGER_PASSWORD, one.vendor, one.model) for one in site.chargers
+        ]
+        await ctx.db.work(ACTOR, chargers.register, delivered, ctx.settings.secret_key())
+        for one in site.chargers:
+            charger = await chargers.claim(ctx, actor, location.id, identity=one.identity, pin=PIN)
+            tags = [tag for _, tag in site.cards]
+            await ctx.db.work(
+                ACTOR, _make_history, Place(charger.id, location.id), one, tags, chance.randrange(2**31)
+            )
+        if person is not installer:
+            team = installer.teams[0].id
+            await ctx.db.work(ACTOR, locations.grant, location.id, team, Level.FULL)
+    held = Delivered("VY-NEW-01", PIN, CHARGER_PASSWORD, "Zaptec", "Go 2")
+    await ctx.db.work(ACTOR, chargers.register, [held], ctx.settings.secret_key())
+
+
+def _make_location(work: Work, site: Site) -> locations.Location:
+    location = locations.create(
+        work,
+        name=site.name,
+        street=site.street,
+        postcode=site.postcode,
+        city=site.city,
+        country=site.country,
+        timezone=site.timezone,
+    )
+    for name, tag in site.cards:
+        cards.add(work, location.id, name=name, id_tag=tag)
+    return location
+
+
+def _make_history(work: Work, place: Place, one: Nameplate, tags: list[str], seed: int) -> None:
+    """Tell two weeks of sessions to the same functions that hear real chargers."""
+    chance = random.Random(seed)
+    meter_wh = chance.randrange(100_000, 3_000_000)
+    for connector in range(1, one.connectors + 1):
+        for days_ago in range(HISTORY_DAYS, 0, -1):
+            if chance.random() < 0.25:
+                continue
+            begin = work.now - timedelta(days=days_ago, minutes=chance.randrange(-300, 300))
+            meter_wh = _tell_session(work, place, connector, chance.choice(tags), begin, meter_wh, one, chance)
+
+
+def _tell_session(
+    work: Work,
+    place: Place,
+    connector: int,
+    tag: str,
+    begin: datetime,
+    meter_wh: int,
+    one: Nameplate,
+    chance: random.Random,
+) -> int:
+    started = Started(connector, tag, meter_wh, begin)
+    judgements = cards.judge(work, [(place.location_id, tag)])
+    number = transactions.start(work, [(place, started)], judgements)[0]
+    phases = min(one.phases, chance.choice((1, 3, 3)))
+    car_a, offered_a = chance.choice((10.0, 16.0, 16.0, 32.0)), chance.choice((16.0, 25.0, 32.0))
+    steps = chance.randrange(8, 60)
+    readings, energy_wh, at = [], float(meter_wh), begin
+    for step in range(steps):
+        at = begin + (step + 1) * SAMPLE_STEP
+        if step in {steps // 3, 2 * steps // 3}:
+            offered_a = chance.choice((8.0, 12.0, 16.0, 32.0))
+        taper = min(1.0, (steps - step) / (steps * 0.25))
+        flow_a = round(min(car_a, offered_a) * taper * chance.uniform(0.97, 1.0), 1)
+        power_w = flow_a * 230.0 * phases
+        energy_wh += power_w * SAMPLE_STEP.total_seconds() / 3600
+        flows = tuple(flow_a if phase < phases else 0.0 for phase in range(3))
+        readings.append(
+            Reading(
+                told_at=at,
+                energy_wh=round(energy_wh),
+                power_w=round(power_w),
+                current_a=PerPhase(*flows),
+                voltage_v=PerPhase(230.4, 229.8, 231.1),
+                offered_a=offered_a,
+            )
+        )
+    transactions.meter(work, [(place, Metered(connector, number, tuple(readings)))])
+    stop_wh = round(energy_wh)
+    reason = chance.choice(("Local", "Local", "EVDisconnected", "Remote"))
+    ended = Ended(number, stop_wh, at + timedelta(minutes=chance.randrange(1, 40)), reason, tag)
+    transactions.end(work, [(place, ended)])
+    return stop_wh
+
+
+async def _quicken(ctx: Context) -> None:
+    """Ask the chargers, as an energy manager would, for readings every few seconds."""
+    for site in SITES:
+        for one in site.chargers:
+            await _quicken_one(ctx, one.identity)
+
+
+async def _quicken_one(ctx: Context, identity: str) -> None:
+    for _ in range(TELL_TRIES):
+        found = await ctx.db.read(ACTOR, chargers.list_chargers, q=identity)
+        if found and found[0].is_online and found[0].connectors:
+            ask = SetKey("MeterValueSampleInterval", str(SAMPLE_INTERVAL_S))
+            try:
+                await commands.ask(ctx, ACTOR, found[0].id, ask)
+            except VoltyardError:
+                pass  # the demo goes on with the charger's own interval
+            return
+        await ctx.clock.sleep(0.5)
+
+
+async def _live(ctx: Context, url: str, seed: int, speed: float) -> None:
+    """Run the virtual chargers with their cars and drivers."""
+    clock = SimulatedClock(ctx.clock)
+    async with asyncio.TaskGroup() as group:
+        for site in SITES:
+            tags = tuple(tag for _, tag in site.cards)
+            for index, one in enumerate(site.chargers):
+                machine = VirtualCharger(one, hash((seed, one.identity)), clock.now())
+                runner = Runner(machine, url, CHARGER_PASSWORD, clock, lambda _line: None)
+                group.create_task(runner.run())
+                for connector in machine.connectors:
+                    if site.name == "Harbour square (public)" and index == 1 and connector == 1:
+                        continue  # one that stays free, so that a person can play with it
+                    steps = life(f"{seed}/{one.identity}/{connector}", tags, GAP_S / speed, STAY_S)
+                    group.create_task(live(runner, connector, steps, clock))
+        waiting = VirtualCharger(plate("VY-NEW-01", "Zaptec", "Go 2"), seed, clock.now())
+        group.create_task(Runner(waiting, url, CHARGER_PASSWORD, clock, lambda _line: None).run())
+        group.create_task(_quicken(ctx))
+
+
+def _tell(settings: Settings, ports: app.Ports) -> None:
+    print(
+        f"""
+  Voltyard is running.
+
+  Portal    http://localhost:{ports.http}
+  API       http://localhost:{ports.http}/api/v1/docs
+  Chargers  ws://localhost:{ports.ocpp}/ocpp/IDENTITY
+
+  Log in as                                          password
+    installer     installer@voltyard.example         {PASSWORD}
+    end user      sanne@voltyard.example             {PASSWORD}
+    operator      operator@voltyard.example          {PASSWORD}
+
+  A charger waits to be claimed: serial number VY-NEW-01, PIN {PIN}.
+  Operators, meters, sun and prices join the demo with their parts of the product.
+
+  Data lies in {settings.data}; Ctrl+C ends all of it.
+""",
+        flush=True,
+    )
+
+
+def run(settings: Settings, *, seed: int, speed: float) -> None:
+    """Run the demo until Ctrl+C; its folder is emptied first."""
+    if (settings.data / "voltyard.db").exists():
+        shutil.rmtree(settings.data)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        app.stop_on_signals(stop)
+        await app.upgrade(settings)
+        async with app.parts(settings) as ctx:
+            await build(ctx, seed)
+        started: asyncio.Future[app.Ports] = asyncio.get_running_loop().create_future()
+        serving = asyncio.ensure_future(app.serve(settings, ready=started.set_result, stop=stop))
+        await asyncio.wait([serving, started], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            await serving
+            return
+        ports = await started
+        async with app.parts(settings) as ctx:
+            living = asyncio.ensure_future(_live(ctx, f"ws://127.0.0.1:{ports.ocpp}/ocpp", seed, speed))
+            _tell(settings, ports)
+            await asyncio.wait([serving, living], return_when=asyncio.FIRST_COMPLETED)
+            living.cancel()
+            await asyncio.wait([living])
+        stop.set()
+        await serving
+        if not living.cancelled() and living.exception() is not None:
+            await living
+
+    app.run(main, settings)

@@ -1,0 +1,279 @@
+"""The command ``voltyard``. A refused command says what to do and exits with the kind's code."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from voltyard.kernel.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    VoltyardError,
+)
+from voltyard.kernel.settings import Settings
+
+T = TypeVar("T")
+
+EXIT_CODES: tuple[tuple[type[VoltyardError], int], ...] = (
+    (Unauthenticated, 4),
+    (Forbidden, 4),
+    (NotFound, 3),
+    (Conflict, 3),
+    (Invalid, 2),
+    (TooMany, 5),
+    (Unavailable, 5),
+)
+
+cli = typer.Typer(
+    help="Voltyard: the central system, operator proxy, portal and power manager for chargers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+users = typer.Typer(help="People.", no_args_is_help=True)
+tokens = typer.Typer(help="API tokens.", no_args_is_help=True)
+inventory = typer.Typer(help="Chargers that were delivered.", no_args_is_help=True)
+sim = typer.Typer(help="Virtual chargers.", no_args_is_help=True)
+cli.add_typer(users, name="user")
+cli.add_typer(tokens, name="token")
+cli.add_typer(inventory, name="inventory")
+cli.add_typer(sim, name="sim")
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder for the embedded database and files.")]
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong on standard error and exit."""
+    print(f"voltyard: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def load(**changes: Any) -> Settings:
+    """Read the settings, with what the command line says on top."""
+    try:
+        return Settings(**{name: value for name, value in changes.items() if value is not None})
+    except ValidationError as wrong:
+        lines = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc']) or 'settings'}: {error['msg']}"
+            for error in wrong.errors()
+        )
+        fail(f"these settings cannot work: {lines}", 2)
+
+
+def guarded(act: Callable[[], T]) -> T:
+    """Run an act and turn a refusal into words and an exit code."""
+    try:
+        return act()
+    except VoltyardError as wrong:
+        code = next((code for kind, code in EXIT_CODES if isinstance(wrong, kind)), 5)
+        fail(wrong.detail, code)
+    except OSError as wrong:
+        fail(str(wrong), 5)
+
+
+def in_parts(settings: Settings, act: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """Run an act with the database ready, as a command beside a running server may."""
+    from voltyard import app
+    from voltyard.kernel.log import set_up
+
+    set_up(level="warning")
+
+    async def main() -> T:
+        await app.upgrade(settings)
+        async with app.parts(settings) as ctx:
+            return await act(ctx)
+
+    return guarded(lambda: asyncio.run(main()))
+
+
+@cli.command()
+def serve(
+    roles: Annotated[str | None, typer.Option(help="all, or names with commas.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Portal and REST.")] = None,
+    ocpp_port: Annotated[int | None, typer.Option(help="Chargers.")] = None,
+    data: Data = None,
+) -> None:
+    """Serve; with no database or NATS named, everything runs in this one process."""
+    from voltyard import app
+
+    settings = load(roles=roles, host=host, http_port=http_port, ocpp_port=ocpp_port, data=data)
+    guarded(lambda: app.run_server(settings))
+
+
+@cli.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the newest form of its tables."""
+    from voltyard import app
+
+    settings = load(data=data)
+    guarded(lambda: asyncio.run(app.upgrade(settings)))
+    print("the database is up to date")
+
+
+@cli.command()
+def check(data: Data = None) -> None:
+    """Show the settings that count, secrets hidden, and try the database and the bus."""
+    from voltyard import app
+    from voltyard.kernel.actor import system
+
+    settings = load(data=data)
+    for name, value in sorted(settings.model_dump().items()):
+        print(f"{name:28} {value}")
+
+    async def main() -> None:
+        async with app.parts(settings) as ctx:
+            await ctx.db.read(system("check"), lambda work: work.now)
+
+    guarded(lambda: asyncio.run(main()))
+    print("database and bus answer")
+
+
+@cli.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 1,
+    speed: Annotated[float, typer.Option(help="How much faster than life the cars charge.")] = 10.0,
+    http_port: Annotated[int | None, typer.Option(help="Portal and REST.")] = None,
+    ocpp_port: Annotated[int | None, typer.Option(help="Chargers.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of the demo; emptied at the start.")] = Path(".demo"),
+) -> None:
+    """Serve with a simulated world: locations, people, chargers, cars and cards."""
+    from voltyard.cli import demo as world
+
+    settings = load(
+        data=data / "data", http_port=http_port, ocpp_port=ocpp_port, host="127.0.0.1", log_level="warning"
+    )
+    guarded(lambda: world.run(settings, seed=seed, speed=speed))
+
+
+@users.command("add")
+def add_user(
+    email: str,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    team: Annotated[str, typer.Option(help="Name of the personal team.")] = "",
+    admin: Annotated[bool, typer.Option("--admin", help="May claim waiting chargers without PIN.")] = False,
+    data: Data = None,
+) -> None:
+    """Add a person with a personal team; print their ids."""
+    from voltyard.accounts import service as accounts
+
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    person = in_parts(
+        load(data=data),
+        lambda ctx: accounts.register(ctx, email, password=password, team=team, is_admin=admin),
+    )
+    print(f"user {person.id}")
+    for each in person.teams:
+        print(f"team {each.id}")
+
+
+@tokens.command("add")
+def add_token(email: str, name: Annotated[str, typer.Option()], data: Data = None) -> None:
+    """Make an API token for a person; it is printed this once."""
+    from voltyard.accounts import service as accounts
+    from voltyard.kernel.actor import system
+
+    settings = load(data=data)
+    actor = system("cli")
+
+    async def main(ctx: Any) -> str:
+        person = await ctx.db.read(actor, accounts.user_by_email, email)
+        _, secret = await ctx.db.work(actor, accounts.add_token, name, settings.secret_key(), person.id)
+        return str(secret)
+
+    print(in_parts(settings, main))
+
+
+@inventory.command("import")
+def import_inventory(file: Path, data: Data = None) -> None:
+    """Import delivered chargers from CSV: identity,pin,password,vendor,model."""
+    from voltyard.chargers import service as chargers
+    from voltyard.kernel.actor import system
+
+    settings = load(data=data)
+    delivered = guarded(lambda: read_inventory(file))
+    skipped = in_parts(
+        settings,
+        lambda ctx: ctx.db.work(system("cli"), chargers.register, delivered, settings.secret_key()),
+    )
+    print(f"{len(delivered) - len(skipped)} imported, {len(skipped)} were there already")
+    for identity in skipped:
+        print(f"  there already: {identity}")
+
+
+def read_inventory(file: Path) -> list[Any]:
+    """Read delivered chargers from a CSV file. Raises: Invalid with the line that is wrong; OSError."""
+    from voltyard.chargers.service import Delivered, check_identity
+
+    columns = ("identity", "pin", "password", "vendor", "model")
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        rows = csv.DictReader(lines)
+        unknown = [name for name in rows.fieldnames or ("",) if name not in columns]
+        if unknown or "identity" not in (rows.fieldnames or ()):
+            raise Invalid(f"the first line of {file} must be: {','.join(columns)}")
+        delivered = []
+        for row in rows:
+            values = {name: (row.get(name) or "").strip() for name in columns}
+            try:
+                values["identity"] = check_identity(values["identity"])
+            except Invalid as wrong:
+                raise Invalid(f"{file}, line {rows.line_num}: {wrong.detail}") from wrong
+            delivered.append(Delivered(**values))
+    return delivered
+
+
+@sim.command("charger")
+def sim_charger(
+    url: Annotated[str, typer.Option(help="ws://host:8887/ocpp")],
+    identity: Annotated[str, typer.Option()],
+    password: Annotated[str | None, typer.Option()] = None,
+    model: Annotated[str, typer.Option()] = "Generic AC",
+    control: Annotated[int | None, typer.Option(help="Port for plug, swipe, network and so on.")] = None,
+    connectors: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    id_tag: Annotated[str, typer.Option(help="The card that the key s swipes.")] = "04A1B2C3",
+) -> None:
+    """Run one virtual charger."""
+    from voltyard.sim import commands
+
+    commands.charger_command(url, identity, password, model, control, connectors, id_tag)
+
+
+@sim.command("fleet")
+def sim_fleet(
+    url: Annotated[str, typer.Option(help="ws://host:8887/ocpp")],
+    count: Annotated[int, typer.Option(min=1)],
+    prefix: Annotated[str, typer.Option()] = "SIM",
+    password: Annotated[str | None, typer.Option()] = None,
+    passwords_file: Annotated[Path | None, typer.Option(help="CSV with identity,password.")] = None,
+    seed: Annotated[int, typer.Option()] = 1,
+    speed: Annotated[float, typer.Option(min=0.01)] = 1.0,
+    card: Annotated[list[str] | None, typer.Option(help="A card that drivers carry; repeat it.")] = None,
+    connectors: Annotated[int, typer.Option(min=1, max=16)] = 1,
+) -> None:
+    """Run many virtual chargers with cars and drivers."""
+    from voltyard.sim import commands
+
+    cards = tuple(card) if card else commands.DEFAULT_CARDS
+    commands.fleet_command(url, count, prefix, password, passwords_file, seed, speed, cards, connectors)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()

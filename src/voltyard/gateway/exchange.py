@@ -1,0 +1,298 @@
+"""One charger's exchange: the actor that owns its socket and its session.
+
+What the socket brings goes into the pure session; the effects that come out are carried out here,
+without waiting. One task a charger takes its calls to the desk, one at a time, and gives each the
+answer that was committed. When the desk cannot commit, nothing is answered and the socket closes:
+the charger keeps what it has to say and says it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from voltyard.kernel.bus import Bus
+from voltyard.kernel.clock import Clock
+from voltyard.kernel.errors import ChargerOffline, TimedOut, Unavailable, Unserved, VoltyardError
+from voltyard.kernel.limits import ANSWER_BUDGET_S, FRAME_BYTES_MAX
+from voltyard.kernel.log import logger
+from voltyard.ocpp import session
+from voltyard.ocpp.frames import Call
+from voltyard.ocpp.v16 import dialect
+from voltyard.speech import AnswerRefused, Asked, Gone, Heard, Outcome, Replied, Thanked, Told
+
+INTERNAL_ERROR = 1011
+SUPERSEDED = 1000
+RETRY_PAUSE_S = 1.0
+BACKLOG_MAX = 4_096
+"""Calls that one read of the socket may bring beyond the session's own queue."""
+ANSWERS = (b"[3", b"[4")
+
+
+class Socket(Protocol):
+    """What an exchange needs of a socket."""
+
+    def send(self, data: bytes) -> None:
+        """Write one text message."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Say good-bye and close."""
+        ...
+
+    def pause(self) -> None:
+        """Take nothing more from the peer for now."""
+        ...
+
+    def resume(self) -> None:
+        """Take from the peer again."""
+        ...
+
+
+class Exchange:
+    """The exchange of one charger over one socket."""
+
+    def __init__(self, charger_id: str, session_id: str, *, bus: Bus, clock: Clock) -> None:
+        self.charger_id = charger_id
+        self.session_id = session_id
+        self.heard_at = clock.monotonic()
+        self.is_pinged = False
+        self._bus = bus
+        self._clock = clock
+        self._session = session.Session(f"{session_id[-12:]}-")
+        self._socket: Socket | None = None
+        self._calls: deque[Call] = deque()
+        self._backlog: deque[bytes] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._is_over = False
+        self._is_paused = False
+        self._is_blocked = False
+        self._reason = ""
+        self._log = logger("exchange").bind(charger_id=charger_id, session_id=session_id)
+
+    # --- the socket's side: plain calls, never waiting ---
+
+    def opened(self, socket: Socket) -> None:
+        """The socket is there."""
+        self._socket = socket
+
+    def received(self, data: bytes) -> None:
+        """The socket brought one whole message."""
+        self.heard_at = self._clock.monotonic()
+        self.is_pinged = False
+        if self._session.is_inward_full and not data.lstrip().startswith(ANSWERS):
+            if len(self._backlog) >= BACKLOG_MAX:
+                self._close(session.POLICY_VIOLATION, "too many calls at once")
+                return
+            self._backlog.append(data)
+            self._adjust()
+            return
+        self._carry_out(self._session.received(data, self.heard_at))
+
+    def alive(self) -> None:
+        """The peer gave a sign of life, such as a pong."""
+        self.heard_at = self._clock.monotonic()
+        self.is_pinged = False
+
+    def blocked(self, *, is_blocked: bool) -> None:
+        """The socket's own buffer is full, or has room again."""
+        self._is_blocked = is_blocked
+        self._adjust()
+
+    def tick(self, now: float) -> None:
+        """Let deadlines pass; called about every second."""
+        wake_at = self._session.wake_at
+        if wake_at is not None and wake_at <= now:
+            self._carry_out(self._session.tick(now))
+
+    def lost(self, reason: str = "") -> None:
+        """The socket is gone."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._reason = self._reason or reason
+        self._carry_out(self._session.closed(self._clock.monotonic()))
+        self._stir()
+
+    def supersede(self) -> None:
+        """A newer socket of this charger is there: leave."""
+        self._close(SUPERSEDED, "a newer connection of this charger is open")
+
+    def leave(self, code: int, reason: str) -> None:
+        """Close for a reason of the gateway's own, such as a stop."""
+        self._close(code, reason)
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether the socket is gone."""
+        return self._is_over
+
+    # --- carrying out effects ---
+
+    def _carry_out(self, effects: session.Effects) -> None:
+        for effect in effects:
+            match effect:
+                case session.Send(data):
+                    if self._socket is not None and not self._is_over:
+                        self._socket.send(data)
+                case session.Heard(call):
+                    self._calls.append(call)
+                    self._stir()
+                case session.Answered(token, payload):
+                    _settle(token, payload)
+                case session.AnsweredError(token, code, description):
+                    _settle(token, AnswerRefused(code, description))
+                case session.Expired(token, _):
+                    _settle(token, TimedOut("the charger did not answer in time"))
+                case session.Dropped(token, _):
+                    _settle(token, ChargerOffline("the charger's connection closed before it answered"))
+                case session.Noted(what, detail):
+                    self._log.info("odd", what=what, detail=detail)
+                case session.Close(code, reason):
+                    self._close(code, reason)
+
+    def _close(self, code: int, reason: str) -> None:
+        self._reason = self._reason or reason
+        if self._socket is not None and not self._is_over:
+            self._socket.close(code, reason)
+        self.lost(reason)
+
+    def _stir(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _adjust(self) -> None:
+        """Pause the reader while its calls cannot be taken, or its answers cannot be sent."""
+        if self._socket is None or self._is_over:
+            return
+        should = self._is_blocked or bool(self._backlog)
+        if should and not self._is_paused:
+            self._is_paused = True
+            self._socket.pause()
+        elif self._is_paused and not should:
+            self._is_paused = False
+            self._socket.resume()
+
+    def _feed(self) -> None:
+        """Take on what had to wait because the session was full."""
+        while self._backlog and not self._session.is_inward_full and not self._is_over:
+            self._carry_out(self._session.received(self._backlog.popleft(), self._clock.monotonic()))
+        self._adjust()
+
+    # --- the desk's side: one task ---
+
+    async def run(self) -> None:
+        """Take the charger's calls to the desk until the socket is gone, then tell the desk."""
+        serving = await self._bus.serve(f"charger.{self.charger_id}.ask", Asked, self._asked)
+        is_stopping = False
+        try:
+            while not self._is_over:
+                if not self._calls:
+                    self._wake = asyncio.get_running_loop().create_future()
+                    await self._wake
+                    continue
+                await self._answer(self._calls.popleft())
+                if self._backlog:
+                    self._feed()
+        except asyncio.CancelledError:
+            is_stopping = True
+            raise
+        except Exception:
+            self._log.exception("exchange failed")
+            self._close(INTERNAL_ERROR, "internal error")
+        finally:
+            await serving.stop()
+            if not is_stopping:  # a gateway that stops tells the desk once for all
+                await self._tell_gone()
+
+    async def _answer(self, call: Call) -> None:
+        flaws: list[str] = []
+        said = dialect.read(call, flaws)
+        if flaws:
+            self._log.info("tolerated", action=call.action, flaws=flaws)
+        if isinstance(said, dialect.Malformed):
+            self._log.info("refused", action=call.action, code=said.code, detail=said.detail)
+            self._carry_out(self._session.refuse(call, said.code, said.detail, self._clock.monotonic()))
+            return
+        heard = Heard(
+            self.charger_id,
+            self.session_id,
+            call.id_raw.decode("utf-8", "replace").strip('"'),
+            call.action,
+            call.payload.decode("utf-8", "replace"),
+            said,
+        )
+        try:
+            replied = await self._ask_desk(heard)
+        except Unavailable as wrong:
+            # No commit, no answer: the charger keeps what it said and says it again.
+            self._log.warning("not answered", action=call.action, why=str(wrong))
+            self._close(INTERNAL_ERROR, "try again later")
+            return
+        except VoltyardError as wrong:
+            self._log.warning("refused by the desk", action=call.action, code=wrong.code())
+            effects = self._session.refuse(call, "InternalError", "", self._clock.monotonic())
+        except Exception:
+            self._log.exception("saying failed", action=call.action)
+            effects = self._session.refuse(call, "InternalError", "", self._clock.monotonic())
+        else:
+            payload = dialect.answer(said, replied.reply)
+            effects = self._session.answer(call, payload, self._clock.monotonic())
+        self._carry_out(effects)
+
+    async def _ask_desk(self, heard: Heard) -> Replied:
+        """Ask the desk, again and again while nobody serves it, within the answer budget."""
+        give_up = self._clock.monotonic() + ANSWER_BUDGET_S
+        while True:
+            try:
+                left_s = max(give_up - self._clock.monotonic(), 0.001)
+                return await self._bus.request("central.heard", heard, Replied, timeout_s=left_s)
+            except Unserved:
+                if self._clock.monotonic() + RETRY_PAUSE_S >= give_up or self._is_over:
+                    raise
+                await self._clock.sleep(RETRY_PAUSE_S)
+
+    async def _tell_gone(self) -> None:
+        gone = Gone(self.charger_id, self.session_id, self._reason)
+        try:
+            await self._bus.request("central.gone", gone, Thanked, timeout_s=ANSWER_BUDGET_S)
+        except VoltyardError as wrong:
+            self._log.warning("good-bye lost", why=str(wrong))
+
+    async def _asked(self, asked: Asked) -> Told:
+        """Ask the charger and wait for its answer.
+
+        Raises: Invalid; TooMany; TimedOut; ChargerOffline.
+        """
+        action, payload = dialect.write(asked.ask)
+        if len(payload) > FRAME_BYTES_MAX:
+            raise TimedOut("the request is too long for a charger")
+        token: asyncio.Future[bytes | AnswerRefused] = asyncio.get_running_loop().create_future()
+        self._carry_out(
+            self._session.ask(
+                token,
+                action,
+                payload,
+                priority=asked.priority,
+                origin=asked.origin,
+                timeout_s=asked.timeout_s,
+                now=self._clock.monotonic(),
+            )
+        )
+        answered = await token
+        outcome: Outcome = (
+            answered if isinstance(answered, AnswerRefused) else dialect.read_answer(asked.ask, answered)
+        )
+        return Told(outcome, action, payload.decode())
+
+
+def _settle(token: object, value: object) -> None:
+    """Give whoever waits for an ask its end; the one who asked may have given up."""
+    assert isinstance(token, asyncio.Future)
+    if token.done():
+        return
+    if isinstance(value, Exception):
+        token.set_exception(value)
+    else:
+        token.set_result(value)

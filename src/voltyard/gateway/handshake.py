@@ -1,0 +1,169 @@
+"""Letting sockets in: the request head is read under tight bounds, the desk is asked, then picows takes over.
+
+Whoever has not finished a head in time is closed; when one address, or all together, hold too many
+unfinished ones, the oldest goes, so that a newcomer always gets in. An unfinished handshake costs
+well under a kilobyte of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from http import HTTPStatus
+
+import httptools
+
+from voltyard.kernel.limits import HANDSHAKE_S, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX
+
+HEAD_BYTES_MAX = 8 * 1024
+HEAD_END = b"\r\n\r\n"
+
+
+class Head:
+    """A request head: method, target and headers with names in lower case."""
+
+    def __init__(self, data: bytes) -> None:
+        """Parse a whole head. Raises: ValueError when it is not one."""
+        self.target = ""
+        self.headers: dict[str, str] = {}
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as wrong:
+            raise ValueError("that is not an HTTP request") from wrong
+        self.method = parser.get_method().decode("ascii", "replace")
+
+    def on_url(self, url: bytes) -> None:
+        """Take the request target, which may come in pieces."""
+        self.target += url.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Say whether a websocket is asked for."""
+        return self.method == "GET" and self.headers.get("upgrade", "").strip().lower() == "websocket"
+
+
+class Waiting:
+    """The handshakes that are not finished, oldest first, in all and by address."""
+
+    def __init__(self) -> None:
+        self._all: OrderedDict[Handshake, None] = OrderedDict()
+        self._by_address: dict[str, OrderedDict[Handshake, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, handshake: Handshake) -> None:
+        """Add one; the oldest goes when there are too many."""
+        of_address = self._by_address.setdefault(handshake.address, OrderedDict())
+        self._all[handshake] = None
+        of_address[handshake] = None
+        if len(of_address) > HANDSHAKES_PER_ADDRESS_MAX:
+            next(iter(of_address)).evict()
+        elif len(self._all) > HANDSHAKES_MAX:
+            next(iter(self._all)).evict()
+
+    def remove(self, handshake: Handshake) -> None:
+        """Remove one that has finished or gone."""
+        self._all.pop(handshake, None)
+        of_address = self._by_address.get(handshake.address)
+        if of_address is not None:
+            of_address.pop(handshake, None)
+            if not of_address:
+                del self._by_address[handshake.address]
+
+
+class Handshake(asyncio.Protocol):
+    """One socket before its upgrade; ``admit`` is called with it once its head is whole."""
+
+    __slots__ = ("_admit", "_data", "_timer", "_waiting", "address", "head", "is_gone", "raw", "transport")
+
+    def __init__(self, waiting: Waiting, admit: Callable[[Handshake], None]) -> None:
+        self._waiting = waiting
+        self._admit = admit
+        self._data = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self.transport: asyncio.Transport | None = None
+        self.address = ""
+        self.head: Head | None = None
+        self.raw = b""
+        self.is_gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock of this handshake."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
+        self._waiting.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Gather the head; what follows it stays with it for picows."""
+        if self.head is not None or self.is_gone:
+            return
+        self._data += data
+        end = self._data.find(HEAD_END)
+        if end < 0:
+            if len(self._data) > HEAD_BYTES_MAX:
+                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too long")
+            return
+        try:
+            self.head = Head(self._data[: end + len(HEAD_END)])
+        except ValueError as wrong:
+            self.refuse(HTTPStatus.BAD_REQUEST, str(wrong))
+            return
+        self.raw, self._data = self._data, b""
+        assert self.transport is not None
+        self.transport.pause_reading()
+        self._settle()
+        self._admit(self)
+
+    def eof_received(self) -> bool:
+        """Close when the peer has nothing more to say."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget this handshake."""
+        self.is_gone = True
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._waiting.remove(self)
+
+    def _too_slow(self) -> None:
+        self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request head did not come in time")
+
+    def evict(self) -> None:
+        """Go at once: others wait at the door."""
+        self.is_gone = True
+        self._settle()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def refuse(self, status: HTTPStatus, detail: str, *headers: tuple[str, str]) -> None:
+        """Answer with an HTTP error in plain words and close."""
+        if self.is_gone or self.transport is None:
+            return
+        self.is_gone = True
+        self._settle()
+        body = f"{detail}\n".encode()
+        lines = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in headers),
+        ]
+        self.transport.write("\r\n".join(lines).encode() + HEAD_END + body)
+        self.transport.close()

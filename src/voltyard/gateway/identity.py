@@ -1,0 +1,53 @@
+"""Who knocks: the charger's identity, subprotocol and password, out of an upgrade request."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import unquote
+
+SUBPROTOCOL = "ocpp1.6"
+ROOT = "ocpp"
+
+
+def identity(target: str) -> str:
+    """Return the identity that a request target names, or an empty text (1.6-J §3.1.1, quirk Q4).
+
+    It is the last segment that is not empty; a query, doubled slashes and a repeated identity do no
+    harm. ``/ocpp`` alone names nobody.
+    """
+    path = target.partition("?")[0].partition("#")[0]
+    segments = [unquote(part).strip() for part in path.split("/")]
+    named = [part for part in segments if part]
+    if not named or (len(named) == 1 and named[0].lower() == ROOT):
+        return ""
+    return named[-1]
+
+
+def subprotocol(offered: str | None) -> str | None:
+    """Choose among the offered subprotocols.
+
+    None: none was offered, and the charger is taken for a 1.6 one (quirk Q1). An empty text: what
+    was offered is not spoken here.
+    """
+    names = [name.strip() for name in (offered or "").split(",") if name.strip()]
+    if not names:
+        return None
+    return SUBPROTOCOL if SUBPROTOCOL in (name.lower() for name in names) else ""
+
+
+def password(authorization: str | None) -> str | None:
+    """Return the base64 of the password's bytes in a basic authorization, None when there is none.
+
+    The user name ends at the first colon and is not looked at: some chargers send another one than
+    their identity, and it proves nothing (quirk Q7).
+    """
+    scheme, _, value = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(value.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    _, colon, secret = pair.partition(b":")
+    return base64.b64encode(secret).decode() if colon else None

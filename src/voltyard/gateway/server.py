@@ -1,0 +1,317 @@
+"""The gateway's server: listens for chargers, asks the desk, holds an exchange for each socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from voltyard.gateway import identity
+from voltyard.gateway.exchange import Exchange
+from voltyard.gateway.handshake import Handshake, Waiting
+from voltyard.gateway.takeover import take_over
+from voltyard.kernel.bus import Bus, read_event
+from voltyard.kernel.clock import Clock
+from voltyard.kernel.errors import Unserved, VoltyardError
+from voltyard.kernel.ids import new_id
+from voltyard.kernel.limits import (
+    ANSWER_BUDGET_S,
+    FRAME_BYTES_MAX,
+    LISTENER_QUEUE_MAX,
+    PING_S,
+    SILENCE_S,
+)
+from voltyard.kernel.log import logger
+from voltyard.speech import Entry, GatewayStarted, Hello, Superseded, Thanked, Welcome
+
+TICK_S = 1.0
+BACKLOG = 4_096
+SERVICE_RESTART = 1012
+TEXTS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
+
+
+class ChargerSocket(WSListener):
+    """A picows socket, as its exchange sees it; puts the pieces of fragmented messages together."""
+
+    def __init__(self, exchange: Exchange, gone: Callable[[Exchange], None]) -> None:
+        self._exchange = exchange
+        self._gone = gone
+        self._transport: WSTransport | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    # --- picows calls these ---
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done."""
+        self._transport = transport
+        self._exchange.opened(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take one frame."""
+        kind = frame.msg_type
+        if kind in TEXTS and frame.fin and not self._pieces:
+            # Some chargers send their text in binary frames (quirk Q14).
+            self._exchange.received(frame.get_payload_as_bytes())
+        elif kind in TEXTS or kind is WSMsgType.CONTINUATION:
+            self._piece(frame)
+        elif kind is WSMsgType.CLOSE:
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+        else:
+            self._exchange.alive()
+
+    def _piece(self, frame: WSFrame) -> None:
+        self._pieces.append(frame.get_payload_as_bytes())
+        self._size += len(self._pieces[-1])
+        if self._size > FRAME_BYTES_MAX:
+            self._pieces.clear()
+            self._exchange.leave(WSCloseCode.MESSAGE_TOO_BIG.value, "message too long")
+        elif frame.fin:
+            whole = b"".join(self._pieces)
+            self._pieces.clear()
+            self._size = 0
+            self._exchange.received(whole)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The socket is gone."""
+        self._gone(self._exchange)
+        self._exchange.lost("the connection closed")
+
+    def pause_writing(self) -> None:
+        """The peer does not take what we send."""
+        self._exchange.blocked(is_blocked=True)
+
+    def resume_writing(self) -> None:
+        """The peer takes again."""
+        self._exchange.blocked(is_blocked=False)
+
+    # --- the exchange calls these ---
+
+    def send(self, data: bytes) -> None:
+        """Write one text message."""
+        if self._transport is not None:
+            self._transport.send(WSMsgType.TEXT, data)
+
+    def close(self, code: int, reason: str) -> None:
+        """Say good-bye and close."""
+        if self._transport is not None:
+            self._transport.send_close(WSCloseCode(code), reason.encode()[:120])
+            self._transport.disconnect()
+
+    def pause(self) -> None:
+        """Take nothing more from the peer for now."""
+        if self._transport is not None:
+            self._transport.underlying_transport.pause_reading()
+
+    def resume(self) -> None:
+        """Take from the peer again."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.underlying_transport.resume_reading()
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        if self._transport is not None:
+            self._transport.send_ping()
+
+    def abort(self) -> None:
+        """Drop a peer that gives no sign of life."""
+        if self._transport is not None:
+            self._transport.underlying_transport.abort()
+
+
+class Gateway:
+    """All chargers' sockets of one process."""
+
+    def __init__(self, *, bus: Bus, clock: Clock, host: str, port: int) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._host = host
+        self._port = port
+        self._name = f"{socket.gethostname()}:{port}"[:64]
+        self._waiting = Waiting()
+        self._sockets: dict[str, tuple[Exchange, ChargerSocket]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._log = logger("gateway")
+
+    @property
+    def open_sockets(self) -> int:
+        """Count the sockets of chargers that are open."""
+        return len(self._sockets)
+
+    async def run(self, ready: Callable[[int], None]) -> None:
+        """Serve chargers until cancelled; ``ready`` is called with the port once they may come."""
+        await self._announce()
+        superseded = await self._bus.listen("charger.*.superseded", queue_max=LISTENER_QUEUE_MAX)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: Handshake(self._waiting, self._admit), self._host, self._port, backlog=BACKLOG
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                ready(server.sockets[0].getsockname()[1])
+                group.create_task(self._tick())
+                while True:
+                    _, event = await superseded.next()
+                    heard = read_event(event, Superseded)
+                    if heard is not None:
+                        self._supersede(heard)
+        finally:
+            server.close()
+            await superseded.stop()
+            await self._say_good_bye()
+
+    async def _announce(self) -> None:
+        """Tell the desk that this gateway holds no sockets yet; wait for a desk if there is none."""
+        while True:
+            try:
+                await self._bus.request(
+                    "central.gateway", GatewayStarted(self._name), Thanked, timeout_s=ANSWER_BUDGET_S
+                )
+            except Unserved:
+                await self._clock.sleep(TICK_S)
+            else:
+                return
+
+    async def _say_good_bye(self) -> None:
+        """Close all sockets, and tell the desk once for all of them."""
+        for exchange, _ in tuple(self._sockets.values()):
+            exchange.leave(SERVICE_RESTART, "restarting")
+        with suppress(VoltyardError):
+            await self._bus.request(
+                "central.gateway", GatewayStarted(self._name), Thanked, timeout_s=ANSWER_BUDGET_S
+            )
+
+    # --- letting in ---
+
+    def _admit(self, handshake: Handshake) -> None:
+        assert self._group is not None
+        self._group.create_task(self._let_in(handshake))
+
+    async def _let_in(self, handshake: Handshake) -> None:
+        try:
+            await self._try_let_in(handshake)
+        except VoltyardError as wrong:
+            self._log.warning("not let in", address=handshake.address, why=str(wrong))
+            handshake.refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE, "not available just now, come again", ("Retry-After", "10")
+            )
+        except Exception:
+            self._log.exception("handshake failed", address=handshake.address)
+            handshake.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+
+    async def _try_let_in(self, handshake: Handshake) -> None:
+        head = handshake.head
+        assert head is not None
+        if not head.is_upgrade:
+            handshake.refuse(
+                HTTPStatus.UPGRADE_REQUIRED,
+                "this is the chargers' door: open a websocket here, with subprotocol ocpp1.6",
+                ("Upgrade", "websocket"),
+            )
+            return
+        name = identity.identity(head.target)
+        if not name:
+            handshake.refuse(HTTPStatus.NOT_FOUND, "the address must end with the charger's identity")
+            return
+        protocol = identity.subprotocol(head.headers.get("sec-websocket-protocol"))
+        if protocol == "":
+            # 1.6-J §3.1.2: complete the handshake without a subprotocol, then close at once.
+            self._upgrade(handshake, None, _Farewell())
+            return
+        welcome = await self._bus.request(
+            "central.hello",
+            Hello(
+                name,
+                session_id := new_id("soc"),
+                self._name,
+                identity.SUBPROTOCOL,
+                handshake.address,
+                identity.password(head.headers.get("authorization")),
+            ),
+            Welcome,
+            timeout_s=ANSWER_BUDGET_S,
+        )
+        match welcome.entry:
+            case Entry.WELCOME:
+                self._open(handshake, protocol, welcome.charger_id, session_id)
+            case Entry.UNKNOWN:
+                handshake.refuse(HTTPStatus.NOT_FOUND, f"no charger {name!r} is registered here")
+            case Entry.WRONG_PASSWORD:
+                handshake.refuse(
+                    HTTPStatus.UNAUTHORIZED,
+                    "the password of this charger is missing or wrong",
+                    ("WWW-Authenticate", 'Basic realm="ocpp"'),
+                )
+            case Entry.FULL:
+                handshake.refuse(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "too many unknown chargers wait already: register this one first",
+                    ("Retry-After", "600"),
+                )
+
+    def _open(self, handshake: Handshake, protocol: str | None, charger_id: str, session_id: str) -> None:
+        assert self._group is not None
+        exchange = Exchange(charger_id, session_id, bus=self._bus, clock=self._clock)
+        charger_socket = ChargerSocket(exchange, self._gone)
+        before = self._sockets.get(charger_id)
+        self._sockets[charger_id] = (exchange, charger_socket)
+        if before is not None:
+            before[0].supersede()
+        if not self._upgrade(handshake, protocol, charger_socket):
+            self._gone(exchange)
+            exchange.lost("the connection closed during its handshake")
+        self._group.create_task(exchange.run())
+
+    def _upgrade(self, handshake: Handshake, protocol: str | None, listener: WSListener) -> bool:
+        """Hand the socket over to picows; False when it is gone already."""
+        transport = handshake.transport
+        if handshake.is_gone or transport is None or transport.is_closing():
+            return False
+        take_over(transport, handshake.raw, listener, protocol)
+        handshake.raw = b""
+        with suppress(RuntimeError):  # the peer may have gone, or the exchange may have paused it
+            transport.resume_reading()
+        return True
+
+    def _gone(self, exchange: Exchange) -> None:
+        held = self._sockets.get(exchange.charger_id)
+        if held is not None and held[0] is exchange:
+            del self._sockets[exchange.charger_id]
+
+    def _supersede(self, heard: Superseded) -> None:
+        held = self._sockets.get(heard.charger_id)
+        # Events may come late: only an exchange that is older than the news leaves. Ids sort by time.
+        if held is not None and held[0].session_id < heard.session_id:
+            self._gone(held[0])
+            held[0].supersede()
+
+    # --- once a second ---
+
+    async def _tick(self) -> None:
+        """Let deadlines pass, ping the silent and drop the dead."""
+        while True:
+            await self._clock.sleep(TICK_S)
+            now = self._clock.monotonic()
+            for exchange, charger_socket in tuple(self._sockets.values()):
+                exchange.tick(now)
+                silent_s = now - exchange.heard_at
+                if silent_s >= SILENCE_S:
+                    charger_socket.abort()
+                elif silent_s >= PING_S and not exchange.is_pinged:
+                    exchange.is_pinged = True
+                    charger_socket.ping()
+
+
+class _Farewell(WSListener):
+    """A socket that is closed as soon as it is open."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Close at once."""
+        transport.send_close(WSCloseCode.PROTOCOL_ERROR, b"offer the subprotocol ocpp1.6")
+        transport.disconnect()

@@ -1,0 +1,215 @@
+"""Human words for what chargers, transactions and commands tell: tables from their code to our sentence.
+
+Every text is a message id; templates and doors send it through gettext, so that it can be translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+def _(text: str) -> str:
+    """Mark a text for the catalogue."""
+    return text
+
+
+class Look(NamedTuple):
+    """A word and the tone in which it is shown."""
+
+    word: str
+    tone: str
+    hint: str = ""
+
+
+STATUS: Final[Mapping[str, Look]] = {
+    "Available": Look(_("Available"), "good", _("Ready for a car.")),
+    "Preparing": Look(_("Waiting to start"), "info", _("A cable or a card is there, the other is missing.")),
+    "Charging": Look(_("Charging"), "live"),
+    "SuspendedEVSE": Look(_("Paused by the charger"), "warn", _("The charger offers no current just now.")),
+    "SuspendedEV": Look(_("Paused by the car"), "warn", _("The car takes no current: it may be full.")),
+    "Finishing": Look(_("Finished, cable still in"), "info", _("Unplug the car to free the connector.")),
+    "Reserved": Look(_("Reserved"), "info", _("Kept free for one card.")),
+    "Unavailable": Look(_("Out of service"), "mute", _("Switched off on purpose, or busy with an update.")),
+    "Faulted": Look(_("Fault"), "bad", _("The charger cannot charge until the fault is gone.")),
+}
+UNKNOWN = Look(_("Not told yet"), "mute")
+
+CONNECTION: Final[Mapping[str, Look]] = {
+    "online": Look(_("Online"), "good"),
+    "offline": Look(_("Offline"), "mute"),
+    "never_seen": Look(_("Never seen"), "mute"),
+}
+
+ERROR: Final[Mapping[str, str]] = {
+    "ConnectorLockFailure": _("The cable could not be locked or unlocked."),
+    "EVCommunicationError": _("The charger and the car do not understand each other."),
+    "GroundFailure": _("Earth leakage was found: have an electrician look before anybody charges."),
+    "HighTemperature": _("The charger is too hot."),
+    "InternalError": _("The charger reports a fault inside."),
+    "LocalListConflict": _("The charger's own list of cards is wrong."),
+    "OtherError": _("The charger reports a fault that it does not name."),
+    "OverCurrentFailure": _("The current was too high: check the fuse."),
+    "OverVoltage": _("The voltage is too high."),
+    "PowerMeterFailure": _("The meter inside the charger cannot be read."),
+    "PowerSwitchFailure": _("The power switch inside the charger is stuck."),
+    "ReaderFailure": _("The card reader does not work."),
+    "ResetFailure": _("The charger could not restart."),
+    "UnderVoltage": _("The voltage is too low."),
+    "WeakSignal": _("The charger's network signal is weak."),
+}
+
+REASON: Final[Mapping[str, str]] = {
+    "DeAuthorized": _("The card was refused"),
+    "EmergencyStop": _("The emergency stop was pressed"),
+    "EVDisconnected": _("The cable was unplugged at the car"),
+    "HardReset": _("The charger was restarted at once"),
+    "Local": _("Stopped at the charger"),
+    "Other": _("The charger gave no reason"),
+    "PowerLoss": _("The power failed"),
+    "Reboot": _("The charger restarted by itself"),
+    "Remote": _("Stopped from here or by an operator"),
+    "SoftReset": _("The charger was restarted"),
+    "UnlockCommand": _("The connector was unlocked"),
+    "StopLost": _("The charger never told the end"),
+}
+
+VERDICT: Final[Mapping[str, Look]] = {
+    "Accepted": Look(_("Card accepted"), "good"),
+    "Blocked": Look(_("Card blocked"), "bad", _("This card is blocked at the location.")),
+    "Expired": Look(_("Card expired"), "bad", _("This card was no longer valid.")),
+    "Invalid": Look(_("Card unknown"), "bad", _("No card with this tag is allowed at the location.")),
+    "ConcurrentTx": Look(_("Card in use"), "bad", _("This card was charging elsewhere at the time.")),
+}
+
+COMMAND: Final[Mapping[str, str]] = {
+    "StartCharging": _("Start charging"),
+    "RemoteStartTransaction": _("Start charging"),
+    "RequestStartTransaction": _("Start charging"),
+    "StopCharging": _("Stop charging"),
+    "RemoteStopTransaction": _("Stop charging"),
+    "RequestStopTransaction": _("Stop charging"),
+    "Restart": _("Restart"),
+    "Reset": _("Restart"),
+    "Unlock": _("Unlock the connector"),
+    "UnlockConnector": _("Unlock the connector"),
+    "SetKey": _("Change a parameter"),
+    "ChangeConfiguration": _("Change a parameter"),
+    "GetKeys": _("Read the parameters"),
+    "GetConfiguration": _("Read the parameters"),
+    "ChangeAvailability": _("Change availability"),
+    "TriggerMessage": _("Ask for a message"),
+    "SetChargingProfile": _("Set a limit"),
+    "ClearChargingProfile": _("Clear limits"),
+}
+STARTS = frozenset(("StartCharging", "RemoteStartTransaction", "RequestStartTransaction"))
+STOPS = frozenset(("StopCharging", "RemoteStopTransaction", "RequestStopTransaction"))
+RESTARTS = frozenset(("Restart", "Reset"))
+UNLOCKS = frozenset(("Unlock", "UnlockConnector"))
+
+OUTCOME: Final[Mapping[str, Look]] = {
+    "prepared": Look(_("Asking the charger"), "info"),
+    "sent": Look(_("Asking the charger"), "info"),
+    "executed": Look(_("Accepted"), "good"),
+    "rejected": Look(_("Rejected"), "bad"),
+    "expired": Look(_("No answer"), "warn"),
+    "offline": Look(_("Charger offline"), "warn"),
+}
+
+LANGUAGE: Final[Mapping[str, str]] = {"en": "English", "nl": "Nederlands", "da": "Dansk"}
+THEME: Final[Mapping[str, str]] = {"auto": _("As my device"), "light": _("Light"), "dark": _("Dark")}
+
+OFFLINE = _("The charger is offline: check its power and network.")
+PENDING = _("Asking the charger …")
+SILENT = _("The charger gave no answer in time. Look whether something happened before you try again.")
+
+# Who can help, for the errors that people meet; the sentence itself comes from the error.
+HELP: Final[Mapping[str, str]] = {
+    "forbidden": _("An owner of the location, or a member with full access, can do this or let you."),
+    "not_found": _("It may have been removed, or the team it belongs to has not given you access."),
+    "wrong_pin": _("Look at the sticker on the charger; whoever delivered it can give you a new PIN."),
+    "charger_elsewhere": _("The owner of the other location has to unlink it there first."),
+    "charger_offline": _("Check the charger's power and network."),
+    "too_many": _("Wait a while, then try again."),
+    "nothing_to_stop": _("The charge may have ended by itself a moment ago."),
+    "already_ended": _("The charge ended by itself a moment ago."),
+    "unserved": _("Whoever runs this installation can see why a part of it is not running."),
+    "timed_out": _("Try again; if it stays like this, check the charger's network."),
+    "database_unavailable": _("Try again in a moment; whoever runs this installation can see why."),
+}
+
+
+def status(code: str | None) -> Look:
+    """Return word, tone and hint for a status of a connector."""
+    return STATUS.get(code or "", UNKNOWN)
+
+
+def connection(code: str) -> Look:
+    """Return word and tone for a connection."""
+    return CONNECTION[code]
+
+
+def error(code: str) -> str:
+    """Return the sentence for an error code, empty when there is none."""
+    if code in {"", "NoError"}:
+        return ""
+    return ERROR.get(code, code)
+
+
+def reason(code: str | None) -> str:
+    """Return the words for the reason of a stop."""
+    return REASON.get(code or "Other", code or "")
+
+
+def verdict(code: str) -> Look:
+    """Return word, tone and hint for a verdict on a card."""
+    return VERDICT.get(code, Look(code, "mute"))
+
+
+def command(kind: str) -> str:
+    """Return what a command does; an unknown one keeps its own name."""
+    return COMMAND.get(kind, kind)
+
+
+def outcome(kind: str, status_code: str, word: str, *, is_plugged: bool = False) -> Look:
+    """Return what became of a command, in a sentence; only the charger's own word tells more."""
+    if status_code in {"prepared", "sent"}:
+        return Look(PENDING, "info")
+    if status_code == "offline":
+        return Look(OFFLINE, "warn")
+    if status_code == "expired":
+        return Look(SILENT, "warn")
+    if status_code == "rejected":
+        return Look(_rejection(word), "bad")
+    if word in {"UnlockFailed", "NotSupported"}:
+        return Look(_("The charger could not unlock the connector."), "bad")
+    return Look(_acceptance(kind, is_plugged=is_plugged), "good")
+
+
+def _rejection(word: str) -> str:
+    if word == "TooManyWaiting":
+        return _("Too many requests wait for this charger: try again in a minute.")
+    if word in {"NotSendable", "NotSupported", "NotImplemented"}:
+        return _("This charger cannot do that.")
+    if word == "UnlockFailed":
+        return _("The charger could not unlock the connector.")
+    return _("Rejected by the charger.")
+
+
+def _acceptance(kind: str, *, is_plugged: bool) -> str:
+    if kind in STARTS:
+        if is_plugged:
+            return _("Accepted: the charger is starting.")
+        return _("Accepted: waiting for the cable.")
+    if kind in STOPS:
+        return _("Accepted: the charger is stopping.")
+    if kind in RESTARTS:
+        return _("Accepted: the charger restarts and is back in a minute or two.")
+    if kind in UNLOCKS:
+        return _("The connector is unlocked.")
+    return _("Accepted by the charger.")
+
+
+def help_for(code: str) -> str:
+    """Return who can fix an error, empty when the error's own sentence is enough."""
+    return HELP.get(code, "")

@@ -1,0 +1,112 @@
+"""What the command line calls: one virtual charger, or a fleet, until Ctrl+C.
+
+Lines for the person go to standard output through ``say``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+
+import uvloop
+
+from voltyard.kernel.clock import SystemClock
+from voltyard.sim.charger import VirtualCharger
+from voltyard.sim.control import KEYS, listen_to_keys, serve_control
+from voltyard.sim.fleet import Runner, SimulatedClock, run_fleet
+from voltyard.sim.station import Nameplate
+
+DEFAULT_TAG = "04A1B2C3"
+DEFAULT_CARDS = ("04A1B2C3", "04D4E5F6", "0411223344AABB")
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def charger_command(
+    url: str,
+    identity: str,
+    password: str | None = None,
+    model: str = "Generic AC",
+    control_port: int | None = None,
+    connectors: int = 1,
+    id_tag: str = DEFAULT_TAG,
+) -> None:
+    """Run one virtual charger; blocks until Ctrl+C, or q in its terminal."""
+    _run(_one_charger(Nameplate(identity, model, connectors=connectors), url, password, control_port, id_tag))
+
+
+def fleet_command(
+    url: str,
+    count: int,
+    prefix: str = "SIM",
+    password: str | None = None,
+    passwords_file: Path | None = None,
+    seed: int = 1,
+    speed: float = 1.0,
+    cards: tuple[str, ...] = DEFAULT_CARDS,
+    connectors: int = 1,
+) -> None:
+    """Run many virtual chargers with cars and drivers; blocks until Ctrl+C.
+
+    With a passwords file its first ``count`` identities are used, else the prefix and a number.
+    """
+    if passwords_file is not None:
+        passwords = dict(list(read_passwords(passwords_file.read_text("utf-8")).items())[:count])
+        identities = list(passwords)
+    else:
+        identities = [f"{prefix}{number:04d}" for number in range(1, count + 1)]
+        passwords = {} if password is None else dict.fromkeys(identities, password)
+    say(f"{len(identities)} chargers to {url}, {speed:g} times as fast as life; Ctrl+C ends it")
+    _run(
+        run_fleet(
+            url, identities, passwords, say=say, seed=seed, speed=speed, cards=cards, connectors=connectors
+        )
+    )
+
+
+def read_passwords(text: str) -> dict[str, str]:
+    """Read passwords by identity from CSV: the inventory's columns by name, or identity and password."""
+    rows = [row for row in csv.reader(text.splitlines()) if row]
+    if not rows:
+        return {}
+    head = [name.strip().lower() for name in rows[0]]
+    if "identity" in head and "password" in head:
+        who, what = head.index("identity"), head.index("password")
+        rows = rows[1:]
+    else:
+        who, what = 0, 1
+    return {row[who].strip(): row[what].strip() for row in rows if len(row) > max(who, what)}
+
+
+async def _one_charger(
+    plate: Nameplate, url: str, password: str | None, control_port: int | None, id_tag: str
+) -> None:
+    clock = SimulatedClock(SystemClock())
+    machine = VirtualCharger(plate, int(clock.now().timestamp() * 1000), clock.now())
+    runner = Runner(machine, url, password, clock, say)
+    async with contextlib.AsyncExitStack() as open_things, asyncio.TaskGroup() as tasks:
+        if control_port is not None:
+            server = await serve_control(runner, control_port, id_tag)
+            await open_things.enter_async_context(server)
+            say(f"control port: http://127.0.0.1:{server.sockets[0].getsockname()[1]}/state")
+        running = tasks.create_task(runner.run())
+        if sys.stdin.isatty():
+            say(KEYS)
+            await listen_to_keys(runner, id_tag)
+            running.cancel()
+
+
+def _run(work: Coroutine[object, object, None]) -> None:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(work)

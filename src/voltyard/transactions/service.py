@@ -1,0 +1,556 @@
+"""What happens with transactions, and what one can do with them.
+
+``start``, ``meter`` and ``end`` take the sayings of many chargers at once (group commit) and are
+idempotent: a charger that did not hear our answer may say everything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from voltyard.cards.service import Judgement
+from voltyard.chargers import commands
+from voltyard.chargers import service as chargers
+from voltyard.chargers.commands import Command
+from voltyard.chargers.events import subject
+from voltyard.chargers.service import Place
+from voltyard.kernel.actor import Actor
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work, pack
+from voltyard.kernel.errors import Conflict, Invalid, NotFound
+from voltyard.kernel.ids import check, new_id
+from voltyard.kernel.limits import CALL_DEADLINE_S, CLOCK_SKEW_S, SAMPLES_PAGE_MAX, TAG_LENGTH_MAX
+from voltyard.locations.access import Permission
+from voltyard.locations.service import permissions
+from voltyard.speech import Ended, Metered, Priority, Reading, StartCharging, Started, StopCharging
+from voltyard.transactions import store
+from voltyard.transactions.events import TransactionChanged
+
+SKEW = timedelta(seconds=CLOCK_SKEW_S)
+PAST_MAX = timedelta(days=400)
+METER_MAX_WH = 2**62
+
+
+class NothingToStop(Conflict):
+    """There is no running transaction to stop."""
+
+    title = "Nothing is charging there"
+
+
+class AlreadyEnded(Conflict):
+    """The transaction has ended already."""
+
+    title = "This transaction has ended already"
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction as one who may see it sees it."""
+
+    id: str
+    number: int
+    charger_id: str
+    charger_identity: str
+    charger_name: str
+    location_id: str | None
+    location_name: str | None
+    connector: int
+    card_id: str | None
+    id_tag: str
+    verdict: str
+    started_at: datetime
+    ended_at: datetime | None
+    meter_start_wh: int
+    meter_stop_wh: int | None
+    energy_wh: int
+    power_w: float | None
+    soc_percent: float | None
+    metered_at: datetime | None
+    stop_reason: str | None
+    is_estimated: bool
+
+    @property
+    def is_active(self) -> bool:
+        """Say whether it has not ended."""
+        return self.ended_at is None
+
+    @property
+    def charger_label(self) -> str:
+        """Return the name that people gave the charger, else its identity."""
+        return self.charger_name or self.charger_identity
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the meter showed at one instant."""
+
+    at: datetime
+    energy_wh: float | None
+    power_w: float | None
+    current_l1_a: float | None
+    current_l2_a: float | None
+    current_l3_a: float | None
+    offered_a: float | None
+    voltage_l1_v: float | None
+    voltage_l2_v: float | None
+    voltage_l3_v: float | None
+    soc_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanStop:
+    """A stop that named no transaction of its charger."""
+
+    id: str
+    charger_id: str
+    number: int
+    meter_wh: int
+    id_tag: str | None
+    reason: str | None
+    heard_at: datetime
+
+
+def believed(told_at: datetime | None, now: datetime) -> datetime:
+    """Return the instant that counts: the charger's own unless it lies in the future or is absurdly old."""
+    if told_at is None or told_at > now + SKEW or told_at < now - PAST_MAX:
+        return now
+    return told_at
+
+
+def _start_key(place: Place, said: Started) -> str:
+    """Return what makes a start the same start again: its content, whatever its message id (quirk Q39)."""
+    told = said.told_at.isoformat() if said.told_at is not None else "-"
+    return f"{place.charger_id}|{said.connector}|{said.id_tag[:64]}|{told}|{said.meter_wh}"
+
+
+def start(
+    work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequence[Judgement]
+) -> list[int]:
+    """Record starts and return their numbers; a start that was recorded before keeps its number.
+
+    An open transaction on the same connector is closed with its last reading, marked as estimated:
+    its stop was lost (quirk Q41).
+    """
+    keys = [_start_key(place, said) for place, said in started]
+    rows: dict[str, dict[str, Any]] = {}
+    for key, (place, said), judgement in zip(keys, started, judgements, strict=True):
+        meter_wh = min(max(said.meter_wh, -METER_MAX_WH), METER_MAX_WH)
+        rows[key] = {
+            "id": new_id("txn"),
+            "start_key": key,
+            "charger_id": place.charger_id,
+            "location_id": place.location_id,
+            "connector": said.connector,
+            "card_id": judgement.card_id,
+            "id_tag": said.id_tag[:64],
+            "verdict": judgement.verdict.value,
+            "started_at": believed(said.told_at, work.now),
+            "start_told_at": said.told_at,
+            "start_heard_at": work.now,
+            "meter_start_wh": meter_wh,
+            "meter_last_wh": meter_wh,
+            "is_estimated": False,
+        }
+    _close_lost(work, {(row["charger_id"], row["connector"]): key for key, row in rows.items()})
+    store.insert_started(work, list(rows.values()))
+    found = store.find_by_start_keys(work, keys)
+    for key in rows:
+        _emit(work, found[key], "started")
+    return [found[key].number for key in keys]
+
+
+def _close_lost(work: Work, starting: dict[tuple[str, int], str]) -> None:
+    lost = [
+        row
+        for row in store.find_open(work, [charger_id for charger_id, _ in starting])
+        if starting.get((row.charger_id, row.connector), row.start_key) != row.start_key
+    ]
+    store.set_ended(
+        work,
+        [
+            _end_values(
+                row.number,
+                ended_at=row.metered_at or row.started_at,
+                told_at=None,
+                heard_at=work.now,
+                meter_wh=row.meter_last_wh,
+                reason="StopLost",
+                is_estimated=True,
+            )
+            for row in lost
+        ],
+    )
+    for row in lost:
+        _emit(work, row, "ended")
+
+
+def _end_values(
+    number: int,
+    *,
+    ended_at: datetime,
+    told_at: datetime | None,
+    heard_at: datetime,
+    meter_wh: int,
+    reason: str,
+    is_estimated: bool,
+) -> dict[str, Any]:
+    return {
+        "key": number,
+        "ended_at": ended_at,
+        "end_told_at": told_at,
+        "end_heard_at": heard_at,
+        "meter_stop_wh": meter_wh,
+        "meter_last_wh": meter_wh,
+        "power_w": 0.0,
+        "stop_reason": reason[:32],
+        "is_estimated": is_estimated,
+    }
+
+
+def _emit(work: Work, row: Any, what: str) -> None:
+    work.emit(
+        subject(row.location_id, row.charger_id),
+        TransactionChanged(row.id, row.charger_id, row.location_id, what),
+    )
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+def _sample(place: Place, connector: int, number: int | None, reading: Reading, now: datetime) -> dict[str, Any]:
+    current, voltage = reading.current_a, reading.voltage_v
+    return {
+        "charger_id": place.charger_id,
+        "connector": connector,
+        "at": believed(reading.told_at, now),
+        "number": number,
+        "heard_at": now,
+        "context": reading.context[:32],
+        "energy_wh": reading.energy_wh,
+        "power_w": reading.power_w,
+        "current_l1_a": current.l1,
+        "current_l2_a": current.l2,
+        "current_l3_a": current.l3,
+        "offered_a": reading.offered_a,
+        "voltage_l1_v": voltage.l1,
+        "voltage_l2_v": voltage.l2,
+        "voltage_l3_v": voltage.l3,
+        "soc_percent": reading.soc_percent,
+        "others": pack(reading.others) if reading.others else None,
+    }
+
+
+def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
+    """Store readings and tie them to their transactions.
+
+    A reading after the end joins the ended transaction and never revives it; one with a number that
+    is not its charger's, or with none, joins the connector's open transaction, if any (quirk Q42).
+    """
+    open_by_number: dict[int, Any] = {}
+    open_by_connector: dict[tuple[str, int], Any] = {}
+    for row in store.find_open(work, [place.charger_id for place, _ in metered]):
+        open_by_number[row.number] = row
+        open_by_connector[row.charger_id, row.connector] = row
+    strange = [
+        said.number
+        for _, said in metered
+        if said.number is not None and said.number > 0 and said.number not in open_by_number
+    ]
+    ended = store.find_by_numbers(work, [number for number in strange if number < 2**31])
+    rows: list[dict[str, Any]] = []
+    latest: dict[int, dict[str, Any]] = {}
+    for place, said in metered:
+        row = open_by_number.get(said.number) if said.number is not None else None
+        if row is None and said.number is not None:
+            row = ended.get(said.number)
+        if row is None or row.charger_id != place.charger_id:
+            row = open_by_connector.get((place.charger_id, said.connector))
+        number = row.number if row is not None else None
+        rows.extend(
+            _sample(place, said.connector, number, reading, work.now) for reading in said.readings
+        )
+        if row is not None and row.ended_at is None and said.readings:
+            newest = _newest(row, said.readings, work.now)
+            if newest is not None:
+                latest[row.number] = newest
+            _emit(work, row, "metered")
+    store.insert_samples(work, rows)
+    store.set_metered(work, list(latest.values()))
+
+
+def _newest(row: Any, readings: Sequence[Reading], now: datetime) -> dict[str, Any] | None:
+    """Return what the newest of these readings means for an open transaction; older news changes nothing."""
+    last = max(readings, key=lambda reading: believed(reading.told_at, now))
+    at = believed(last.told_at, now)
+    if row.metered_at is not None and at < row.metered_at:
+        return None
+    registers = [reading.energy_wh for reading in readings if reading.energy_wh is not None]
+    # A register below the start is another kind of register (quirk Q43); it must not undo energy.
+    fitting = [register for register in registers if row.meter_start_wh <= register < METER_MAX_WH]
+    return {
+        "key": row.number,
+        "energy_wh": round(max(fitting)) if fitting else None,
+        "power_w": last.power_w,
+        "soc_percent": last.soc_percent,
+        "at": at,
+    }
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
+    """Record stops; return the tag of each transaction's start, None for an orphan.
+
+    A repeated stop changes nothing. A late stop of a transaction that was closed by estimate puts the
+    true values in. A number that is not one of the charger's own (0, -1, stale: quirk Q38, errata
+    3.18) is resolved to its one fitting open transaction, else the stop is kept as an orphan.
+    """
+    by_number = store.find_by_numbers(work, [said.number for _, said in ended if 0 < said.number < 2**31])
+    strays = [
+        (place, said)
+        for place, said in ended
+        if said.number not in by_number or by_number[said.number].charger_id != place.charger_id
+    ]
+    open_rows = store.find_open(work, [place.charger_id for place, _ in strays]) if strays else []
+    seen = store.find_orphan_keys(work, [_stop_key(place, said) for place, said in strays]) if strays else set()
+    values: list[dict[str, Any]] = []
+    orphans: list[dict[str, Any]] = []
+    sample_rows: list[dict[str, Any]] = []
+    tags: list[str | None] = []
+    for place, said in ended:
+        row = by_number.get(said.number)
+        if row is None or row.charger_id != place.charger_id:
+            key = _stop_key(place, said)
+            row = _resolve(open_rows, place, said, work.now) if key not in seen else None
+            orphans.append(_orphan(work, place, said, key, row))
+            if row is not None:
+                open_rows.remove(row)
+        tags.append(row.id_tag if row is not None else None)
+        if row is None:
+            continue
+        sample_rows.extend(
+            _sample(place, row.connector, row.number, reading, work.now) for reading in said.readings
+        )
+        if row.ended_at is None or row.is_estimated:
+            values.append(_ended_values(row, said, work.now))
+            _emit(work, row, "ended")
+    store.insert_samples(work, sample_rows)
+    store.insert_orphans(work, orphans)
+    store.set_ended(work, values)
+    return tags
+
+
+def _ended_values(row: Any, said: Ended, now: datetime) -> dict[str, Any]:
+    meter_wh = min(max(said.meter_wh, -METER_MAX_WH), METER_MAX_WH)
+    is_plausible = meter_wh >= row.meter_start_wh
+    return _end_values(
+        row.number,
+        ended_at=max(believed(said.told_at, now), row.started_at),
+        told_at=said.told_at,
+        heard_at=now,
+        # A stop below the start (quirk Q43) would be negative energy: the last good register counts.
+        meter_wh=meter_wh if is_plausible else row.meter_last_wh,
+        reason=said.reason or "Local",
+        is_estimated=not is_plausible,
+    )
+
+
+def _stop_key(place: Place, said: Ended) -> str:
+    told = said.told_at.isoformat() if said.told_at is not None else "-"
+    return f"{place.charger_id}|{said.number}|{(said.id_tag or '')[:32]}|{told}|{said.meter_wh}"
+
+
+def _resolve(open_rows: Sequence[Any], place: Place, said: Ended, now: datetime) -> Any:
+    """Return the one open transaction that this stop can mean, None when there is not exactly one."""
+    fitting = [
+        row
+        for row in open_rows
+        if row.charger_id == place.charger_id
+        and (not said.id_tag or said.id_tag[:64].lower() == row.id_tag.lower())
+        and believed(said.told_at, now) >= row.started_at - SKEW
+        and said.meter_wh >= row.meter_start_wh
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _orphan(work: Work, place: Place, said: Ended, key: str, row: Any) -> dict[str, Any]:
+    return {
+        "id": new_id("stk"),
+        "stop_key": key,
+        "charger_id": place.charger_id,
+        "number": min(max(said.number, -(2**62)), 2**62),
+        "meter_wh": min(max(said.meter_wh, -METER_MAX_WH), METER_MAX_WH),
+        "id_tag": said.id_tag[:64] if said.id_tag else None,
+        "reason": said.reason[:32] if said.reason else None,
+        "told_at": said.told_at,
+        "heard_at": work.now,
+        "resolved_number": row.number if row is not None else None,
+    }
+
+
+# --- what people do -------------------------------------------------------------------------------
+
+
+def _transaction(row: Any) -> Transaction:
+    stop_wh = row.meter_stop_wh
+    return Transaction(
+        id=row.id,
+        number=row.number,
+        charger_id=row.charger_id,
+        charger_identity=row.charger_identity,
+        charger_name=row.charger_name,
+        location_id=row.location_id,
+        location_name=row.location_name,
+        connector=row.connector,
+        card_id=row.card_id,
+        id_tag=row.id_tag,
+        verdict=row.verdict,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        meter_start_wh=row.meter_start_wh,
+        meter_stop_wh=stop_wh,
+        energy_wh=(row.meter_last_wh if stop_wh is None else stop_wh) - row.meter_start_wh,
+        power_w=row.power_w,
+        soc_percent=row.soc_percent,
+        metered_at=row.metered_at,
+        stop_reason=row.stop_reason,
+        is_estimated=row.is_estimated,
+    )
+
+
+def get(work: Work, transaction_id: str) -> Transaction:
+    """Return a transaction. Raises: NotFound."""
+    row = store.find_transaction(work, check("txn", transaction_id))
+    if row is None or Permission.VIEW_SENSITIVE not in permissions(work, row.location_id):
+        raise NotFound("there is no such transaction, or you have no access to it", id=transaction_id)
+    return _transaction(row)
+
+
+def list_transactions(
+    work: Work,
+    *,
+    location_id: str | None = None,
+    charger_id: str | None = None,
+    card_id: str | None = None,
+    is_active: bool | None = None,
+    started_from: datetime | None = None,
+    started_to: datetime | None = None,
+    after: int | None = None,
+    limit: int = 25,
+) -> list[Transaction]:
+    """Return a page of the actor's transactions, newest first; ``after`` is the last number of the page before."""
+    rows = store.list_transactions(
+        work,
+        work.actor,
+        location_id=location_id,
+        charger_id=charger_id,
+        card_id=card_id,
+        is_active=is_active,
+        started_from=started_from,
+        started_to=started_to,
+        after=after,
+        limit=limit,
+    )
+    return [_transaction(row) for row in rows]
+
+
+def list_orphans(work: Work, *, charger_id: str | None = None, limit: int = 25) -> list[OrphanStop]:
+    """Return the stops without a transaction that the actor may see, newest first."""
+    return [
+        OrphanStop(row.id, row.charger_id, row.number, row.meter_wh, row.id_tag, row.reason, row.heard_at)
+        for row in store.list_orphans(work, work.actor, charger_id=charger_id, limit=limit)
+    ]
+
+
+def samples(
+    work: Work, transaction_id: str, *, after: datetime | None = None, limit: int = SAMPLES_PAGE_MAX
+) -> list[Sample]:
+    """Return the readings of a transaction in the order of time. Raises: NotFound."""
+    transaction = get(work, transaction_id)
+    return [_to_sample(row) for row in store.samples_of(work, transaction.number, after=after, limit=limit)]
+
+
+def latest_sample(work: Work, charger_id: str, connector: int) -> Sample | None:
+    """Return the newest reading of a connector, if it ever told one. Raises: NotFound."""
+    chargers.get(work, charger_id)
+    row = store.latest_sample(work, charger_id, connector)
+    return _to_sample(row) if row is not None else None
+
+
+def _to_sample(row: Any) -> Sample:
+    return Sample(
+        row.at,
+        row.energy_wh,
+        row.power_w,
+        row.current_l1_a,
+        row.current_l2_a,
+        row.current_l3_a,
+        row.offered_a,
+        row.voltage_l1_v,
+        row.voltage_l2_v,
+        row.voltage_l3_v,
+        row.soc_percent,
+    )
+
+
+async def request_start(
+    ctx: Context,
+    actor: Actor,
+    charger_id: str,
+    *,
+    id_tag: str,
+    connector: int | None = None,
+    timeout_s: float = CALL_DEADLINE_S,
+) -> Command:
+    """Ask a charger to start with this tag; the transaction exists once the charger says so.
+
+    Raises: NotFound; Forbidden; Invalid.
+    """
+    tag = id_tag.strip()
+    if not 0 < len(tag) <= TAG_LENGTH_MAX:
+        raise Invalid(
+            "a card is needed to start", (("/id_tag", f"a tag of 1 to {TAG_LENGTH_MAX} characters"),)
+        )
+    if connector is not None and connector < 1:
+        raise Invalid("there is no such connector", (("/connector", "1 or more"),))
+    return await commands.ask(ctx, actor, charger_id, StartCharging(tag, connector), timeout_s=timeout_s)
+
+
+async def request_stop(
+    ctx: Context,
+    actor: Actor,
+    charger_id: str,
+    *,
+    transaction_id: str | None = None,
+    timeout_s: float = CALL_DEADLINE_S,
+) -> Command:
+    """Ask a charger to end a transaction, its only open one unless one is named.
+
+    The truth comes from the charger's own word, later. Raises: NotFound; Forbidden; NothingToStop;
+    AlreadyEnded; Conflict when several are open and none is named.
+    """
+    number = await ctx.db.read(actor, _number_to_stop, charger_id, transaction_id)
+    return await commands.ask(
+        ctx, actor, charger_id, StopCharging(number), priority=Priority.STOP, timeout_s=timeout_s
+    )
+
+
+def _number_to_stop(work: Work, charger_id: str, transaction_id: str | None) -> int:
+    chargers.get(work, charger_id, Permission.CONTROL)
+    if transaction_id is not None:
+        row = store.find_transaction(work, check("txn", transaction_id))
+        if row is None or row.charger_id != charger_id:
+            raise NotFound("this charger has no such transaction", id=transaction_id)
+        if row.ended_at is not None:
+            raise AlreadyEnded(id=transaction_id)
+        return int(row.number)
+    open_rows = store.find_open(work, [charger_id])
+    if not open_rows:
+        raise NothingToStop
+    if len(open_rows) > 1:
+        raise Conflict("several connectors are charging: say which transaction to stop")
+    return int(open_rows[0].number)

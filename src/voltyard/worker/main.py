@@ -1,0 +1,42 @@
+"""The worker's loop. It remembers nothing: what is due stands in the database."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from voltyard.accounts import service as accounts
+from voltyard.chargers import calls, commands
+from voltyard.kernel import leases
+from voltyard.kernel.actor import system
+from voltyard.kernel.context import Context
+from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.limits import LEASE_BEAT_S
+from voltyard.kernel.log import logger
+
+ACTOR = system("worker")
+HOUSEKEEPING = "housekeeping"
+BEAT_S = LEASE_BEAT_S
+
+
+async def keep_house(ctx: Context) -> None:
+    """Do one round of housekeeping, each step in a Work of its own."""
+    await ctx.db.work(ACTOR, commands.expire_left_over)
+    await ctx.db.work(ACTOR, accounts.forget_old_sessions)
+    while await ctx.db.work(ACTOR, calls.prune):
+        pass  # in bites, so that nobody waits long for the writer
+
+
+async def run(ctx: Context, ready: Callable[[], None]) -> None:
+    """Keep house on a beat while this process holds the lease, until cancelled."""
+    holder = f"{socket.gethostname()}:{os.getpid()}"[:64]
+    log = logger("worker")
+    ready()
+    while True:
+        try:
+            if await ctx.db.work(ACTOR, leases.take, HOUSEKEEPING, holder):
+                await keep_house(ctx)
+        except VoltyardError as wrong:
+            log.warning("housekeeping put off", why=str(wrong))
+        await ctx.clock.sleep(BEAT_S)
