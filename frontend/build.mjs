@@ -2,6 +2,7 @@
 //
 //   src/app.js, src/app.css   on every page
 //   src/pages/*.{js,css}      on the pages that ask for them
+//   src/public/*              as they are: our own drawings and icons
 //   icons.txt                 names of Tabler icons, one a line; `filled/name` for the filled kind
 //
 // Names carry a hash of the content, so that browsers may keep them for ever; manifest.json tells which
@@ -11,7 +12,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -92,9 +93,22 @@ manifest['icons.svg'] = hashed('icons.svg', icons)
 writeFileSync(join(part, manifest['icons.svg']), icons)
 rows.push([manifest['icons.svg'], gzipSync(icons, { level: 9 }).length])
 
+for (const name of readdirSync(join(here, 'src/public')).sort()) {
+  const content = readFileSync(join(here, 'src/public', name))
+  manifest[name] = hashed(name, content)
+  writeFileSync(join(part, manifest[name]), content)
+}
+
 // The Inter file that nearly every page needs, so that a page may preload it.
 const latin = Object.keys(result.metafile.outputs).find((path) => /inter-latin-wght-normal-[^/]*\.woff2$/.test(path))
 if (latin) manifest['inter.woff2'] = latin.slice(latin.indexOf(partName) + partName.length + 1)
+
+// Beside each text its form for browsers that take Brotli, pressed once and not at each request.
+for (const name of readdirSync(part, { recursive: true })) {
+  if (['.js', '.css', '.svg'].includes(extname(name))) {
+    writeFileSync(join(part, name + '.br'), brotliCompressSync(readFileSync(join(part, name))))
+  }
+}
 
 writeFileSync(join(part, 'manifest.json'), JSON.stringify(manifest, null, 2) + '\n')
 

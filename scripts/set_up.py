@@ -88,15 +88,15 @@ def digest(inputs: Iterable[Path]) -> str:
     return state.hexdigest()
 
 
-def step(name: str, what: str, inputs: Sequence[Path], product: Path, do: Callable[[], str]) -> None:
-    """Do a step unless its product stands and was made from the same inputs; show what it has to say."""
+def step(name: str, what: str, inputs: Sequence[Path], product: Path, do: Callable[[], str | None]) -> None:
+    """Do a step unless its product stands and was made from the same inputs; show what it has to tell."""
     stamp, now = STAMPS / name, digest(inputs)
     if product.exists() and stamp.exists() and stamp.read_text() == now:
         return
     started = time.monotonic()
     print(f"  {what} … ", end="", flush=True)
     try:
-        told = do().strip()
+        told = (do() or "").strip()
     except SetUpFailed:
         say("failed")
         raise
@@ -128,19 +128,19 @@ def make_environment() -> None:
     say(f"{time.monotonic() - started:.1f} s")
 
 
-def install_build_tools() -> str:
+def install_build_tools() -> None:
     lock = REQUIREMENTS / "build.lock"
-    return run([BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+    run([BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
          "--require-hashes", "--requirement", lock])  # fmt: skip
 
 
-def install(lock: str) -> str:
-    return run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
+def install(lock: str) -> None:
+    run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
          "--require-hashes", "--requirement", REQUIREMENTS / lock])  # fmt: skip
 
 
-def install_voltyard() -> str:
-    return run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
+def install_voltyard() -> None:
+    run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
          "--no-deps", "--no-build-isolation", "--editable", ROOT])  # fmt: skip
 
 
@@ -184,10 +184,9 @@ def set_up_portal() -> None:
          lambda: run([node / "node", "build.mjs"], folder=FRONTEND, more_path=node))  # fmt: skip
 
 
-def install_portal_packages(node: Path) -> str:
+def install_portal_packages(node: Path) -> None:
     run([node / "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
         folder=FRONTEND, more_path=node)  # fmt: skip
-    return ""  # npm tells how many packages there are, which nobody asked
 
 
 def set_up_development() -> None:

@@ -1,9 +1,14 @@
 // What every page of the portal runs: htmx for fragments, Alpine (its build for a strict content security
-// policy) for what happens inside a page, Tabler for menus and dialogs.
+// policy) for what happens inside a page; dialogs, notices and live events are the browser's own.
 import htmx from 'htmx.org'
 import Alpine from '@alpinejs/csp'
-import '@tabler/core'
+import './parts/alpine.js'
+import { startClock } from './parts/clock.js'
+import './parts/dialogs.js'
+import './parts/notices.js'
+import './parts/live.js'
 
 window.htmx = htmx
 window.Alpine = Alpine
+startClock()
 Alpine.start()

@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -36,6 +38,7 @@ from voltyard.web import health
 from voltyard.worker import main as worker
 
 GRACE_S = 3
+Start = Callable[[Callable[..., None]], Coroutine[Any, Any, None]]
 HTTP_BACKLOG = 2_048
 
 
@@ -74,7 +77,7 @@ def http_app(ctx: Context) -> FastAPI:
     """Return the one HTTP application with the doors that this process plays."""
     roles = ctx.settings.role_names
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    health.add(app, ctx)
+    app.router.routes.extend(health.routes(ctx))
     if "api" in roles:
         app.mount("/api/v1", api.build(ctx))
     if "portal" in roles:
@@ -84,6 +87,15 @@ def http_app(ctx: Context) -> FastAPI:
 
 class _HttpServer(uvicorn.Server):
     """uvicorn without signal handlers of its own: stopping is decided in one place, here."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port, and say so."""
+        await super().startup(sockets=sockets)
+        self.has_started.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,21 +122,21 @@ async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
         )
     )
     running = asyncio.ensure_future(server.serve())
+    started = asyncio.ensure_future(server.has_started.wait())
     try:
-        while not server.started and not running.done():
-            await asyncio.sleep(0.01)
+        await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            await running
-            raise OSError(f"the HTTP port {ctx.settings.http_port} cannot be used")
+            raise OSError(f"the HTTP port {ctx.settings.http_port} cannot be used: is it taken?")
         ready(server.servers[0].sockets[0].getsockname()[1])
         await asyncio.shield(running)
     finally:
+        started.cancel()
         server.should_exit = True
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, SystemExit):
             await running
 
 
-async def _role(start: Callable[[Callable[..., None]], Awaitable[None]], heard: Callable[..., None]) -> asyncio.Task[None]:
+async def _start(start: Start, heard: Callable[..., None]) -> asyncio.Future[None]:
     """Start one role and wait until it is ready, or has failed."""
     is_ready = asyncio.get_running_loop().create_future()
 
@@ -141,7 +153,10 @@ async def _role(start: Callable[[Callable[..., None]], Awaitable[None]], heard: 
 
 
 async def serve(
-    settings: Settings, *, ready: Callable[[Ports], None] | None = None, stop: asyncio.Event | None = None
+    settings: Settings,
+    *,
+    ready: Callable[[Ports, Context], None] | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Play the roles of this process until ``stop`` is set or one of them fails.
 
@@ -161,25 +176,24 @@ async def serve(
         def ocpp_ready(port: int) -> None:
             ports.ocpp = port
 
-        gateway = Gateway(
-            bus=ctx.bus, clock=ctx.clock, host=ctx.settings.host, port=ctx.settings.ocpp_port
-        )
-        starts: list[tuple[bool, Callable[[Callable[..., None]], Awaitable[None]], Callable[..., None]]] = [
+        gateway = Gateway(bus=ctx.bus, clock=ctx.clock, host=ctx.settings.host, port=ctx.settings.ocpp_port)
+        starts: list[tuple[bool, Start, Callable[..., None]]] = [
             ("central" in roles, Desk(ctx).run, lambda: None),
             ("worker" in roles, lambda ready: worker.run(ctx, ready), lambda: None),
             (bool({"api", "portal"} & set(roles)), lambda ready: _serve_http(ctx, ready), http_ready),
             ("gateway" in roles, gateway.run, ocpp_ready),
         ]
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Future[None]] = []
         stopped = asyncio.ensure_future(stop.wait())
         try:
             for is_played, start, heard in starts:
                 if is_played:
-                    tasks.append(await _role(start, heard))
+                    tasks.append(await _start(start, heard))
             log.info("ready", http_port=ports.http, ocpp_port=ports.ocpp, roles=",".join(roles))
             if ready is not None:
-                ready(ports)
-            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+                ready(ports, ctx)
+            running: list[asyncio.Future[Any]] = [*tasks, stopped]
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
             failed: BaseException | None = None
@@ -208,16 +222,12 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop.set)
 
 
-def run(main: Callable[[], Awaitable[None]], settings: Settings) -> None:
+def run(main: Callable[[], Coroutine[Any, Any, None]], settings: Settings) -> None:
     """Run a program on uvloop with logs and limits set up."""
     set_up(level=settings.log_level, is_json=settings.log_json)
     raise_file_limit()
-
-    async def program() -> None:
-        await main()
-
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(program())
+        runner.run(main())
 
 
 def run_server(settings: Settings) -> None:

@@ -105,7 +105,7 @@ class StatusTold(Message, frozen=True):
 
 
 class MayCharge(Message, frozen=True):
-    """May this card charge? (Authorize)"""
+    """The question whether a card may charge (Authorize)."""
 
     id_tag: str
 

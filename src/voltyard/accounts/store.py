@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from voltyard.accounts.tables import sessions, teammates, teams, tokens, users
+from voltyard.accounts.tables import idempotency_keys, sessions, teammates, teams, tokens, users
 from voltyard.kernel.db import Work
 
 Row = sa.Row[Any]
@@ -90,9 +90,7 @@ def delete_old_sessions(work: Work) -> int:
 
 def insert_token(work: Work, token_id: str, user_id: str, name: str, secret_hash: str) -> None:
     """Remember an API token."""
-    work.insert(
-        tokens, id=token_id, user_id=user_id, name=name, secret_hash=secret_hash, created_at=work.now
-    )
+    work.insert(tokens, id=token_id, user_id=user_id, name=name, secret_hash=secret_hash, created_at=work.now)
 
 
 def find_token(work: Work, secret_hash: str) -> Row | None:
@@ -122,3 +120,40 @@ def tokens_of(work: Work, user_id: str) -> list[Row]:
 def delete_token(work: Work, user_id: str, token_id: str) -> int:
     """Revoke one of a user's own tokens."""
     return work.run(sa.delete(tokens).where(tokens.c.id == token_id, tokens.c.user_id == user_id))
+
+
+def find_key(work: Work, user_id: str, key: str) -> Row | None:
+    """Return what is remembered of a request with this idempotency key."""
+    return work.row(
+        sa.select(idempotency_keys).where(
+            idempotency_keys.c.user_id == user_id, idempotency_keys.c.key == key
+        )
+    )
+
+
+def insert_key(work: Work, user_id: str, key: str, request_hash: str) -> None:
+    """Remember that a request with this idempotency key is being carried out."""
+    work.insert(idempotency_keys, user_id=user_id, key=key, request_hash=request_hash, created_at=work.now)
+
+
+def set_key(work: Work, user_id: str, key: str, *, status: int, body: str | None) -> None:
+    """Remember the answer to a request with this idempotency key."""
+    work.run(
+        sa.update(idempotency_keys)
+        .where(idempotency_keys.c.user_id == user_id, idempotency_keys.c.key == key)
+        .values(status=status, body=body)
+    )
+
+
+def delete_key(work: Work, user_id: str, key: str) -> None:
+    """Forget an idempotency key."""
+    work.run(
+        sa.delete(idempotency_keys).where(
+            idempotency_keys.c.user_id == user_id, idempotency_keys.c.key == key
+        )
+    )
+
+
+def delete_old_keys(work: Work, before: datetime) -> int:
+    """Forget the idempotency keys from before an instant."""
+    return work.run(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < before))

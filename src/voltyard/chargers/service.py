@@ -165,16 +165,18 @@ def list_chargers(
     q: str = "",
     location_id: str | None = None,
     is_online: bool | None = None,
+    is_seen: bool | None = None,
     status: str | None = None,
     after: str | None = None,
     limit: int = 25,
 ) -> list[Charger]:
-    """Return a page of the actor's chargers, newest first."""
+    """Return a page of the actor's chargers, newest first; ``is_seen`` tells whether one ever connected."""
     rows = store.list_chargers(
         work,
         q=q.strip(),
         location_id=location_id,
         is_online=is_online,
+        is_seen=is_seen,
         status=status,
         after=after,
         limit=limit,

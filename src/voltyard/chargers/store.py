@@ -55,6 +55,7 @@ def list_chargers(
     q: str,
     location_id: str | None,
     is_online: bool | None,
+    is_seen: bool | None,
     status: str | None,
     after: str | None,
     limit: int,
@@ -81,6 +82,8 @@ def list_chargers(
         query = query.where(
             presences.c.session_id.is_not(None) if is_online else presences.c.session_id.is_(None)
         )
+    if is_seen is not None:
+        query = query.where(presences.c.seen_at.is_not(None) if is_seen else presences.c.seen_at.is_(None))
     if status:
         query = query.where(
             chargers.c.id.in_(sa.select(connectors.c.charger_id).where(connectors.c.status == status))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from voltyard import app
 from voltyard.accounts import service as accounts
@@ -183,7 +185,8 @@ def _make_history(work: Work, place: Place, one: Nameplate, tags: list[str], see
             if chance.random() < 0.25:
                 continue
             begin = work.now - timedelta(days=days_ago, minutes=chance.randrange(-300, 300))
-            meter_wh = _tell_session(work, place, connector, chance.choice(tags), begin, meter_wh, one, chance)
+            tag = chance.choice(tags)
+            meter_wh = _tell_session(work, place, connector, tag, begin, meter_wh, one, chance)
 
 
 def _tell_session(
@@ -242,10 +245,8 @@ async def _quicken_one(ctx: Context, identity: str) -> None:
         found = await ctx.db.read(ACTOR, chargers.list_chargers, q=identity)
         if found and found[0].is_online and found[0].connectors:
             ask = SetKey("MeterValueSampleInterval", str(SAMPLE_INTERVAL_S))
-            try:
+            with suppress(VoltyardError):  # the demo goes on with the charger's own interval
                 await commands.ask(ctx, ACTOR, found[0].id, ask)
-            except VoltyardError:
-                pass  # the demo goes on with the charger's own interval
             return
         await ctx.clock.sleep(0.5)
 
@@ -268,6 +269,11 @@ async def _live(ctx: Context, url: str, seed: int, speed: float) -> None:
         waiting = VirtualCharger(plate("VY-NEW-01", "Zaptec", "Go 2"), seed, clock.now())
         group.create_task(Runner(waiting, url, CHARGER_PASSWORD, clock, lambda _line: None).run())
         group.create_task(_quicken(ctx))
+
+
+async def _first(*waiting: asyncio.Future[Any]) -> None:
+    """Wait until the first of these is done."""
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _tell(settings: Settings, ports: app.Ports) -> None:
@@ -304,19 +310,20 @@ def run(settings: Settings, *, seed: int, speed: float) -> None:
         await app.upgrade(settings)
         async with app.parts(settings) as ctx:
             await build(ctx, seed)
-        started: asyncio.Future[app.Ports] = asyncio.get_running_loop().create_future()
-        serving = asyncio.ensure_future(app.serve(settings, ready=started.set_result, stop=stop))
-        await asyncio.wait([serving, started], return_when=asyncio.FIRST_COMPLETED)
+        started: asyncio.Future[tuple[app.Ports, Context]] = asyncio.get_running_loop().create_future()
+        serving = asyncio.ensure_future(
+            app.serve(settings, ready=lambda ports, ctx: started.set_result((ports, ctx)), stop=stop)
+        )
+        await _first(serving, started)
         if serving.done():
             await serving
             return
-        ports = await started
-        async with app.parts(settings) as ctx:
-            living = asyncio.ensure_future(_live(ctx, f"ws://127.0.0.1:{ports.ocpp}/ocpp", seed, speed))
-            _tell(settings, ports)
-            await asyncio.wait([serving, living], return_when=asyncio.FIRST_COMPLETED)
-            living.cancel()
-            await asyncio.wait([living])
+        ports, ctx = await started
+        living = asyncio.ensure_future(_live(ctx, f"ws://127.0.0.1:{ports.ocpp}/ocpp", seed, speed))
+        _tell(settings, ports)
+        await _first(serving, living)
+        living.cancel()
+        await asyncio.wait([living])
         stop.set()
         await serving
         if not living.cancelled() and living.exception() is not None:

@@ -11,7 +11,6 @@ Events that a Work emits are told after its commit, at most once. A Work that ra
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from voltyard.kernel.actor import Actor
 from voltyard.kernel.bus import Bus
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import Conflict, Unavailable
-from voltyard.kernel.wire import Message
+from voltyard.kernel.wire import Message, encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -349,4 +348,4 @@ class Database:
 
 def pack(value: object) -> str:
     """Write a plain value as JSON text for a text column."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return encode(value).decode()

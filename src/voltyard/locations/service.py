@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -179,7 +179,7 @@ def change(
         timezone=old.timezone if timezone is None else timezone,
     )
     store.set_location(work, location_id, **tidy)
-    return replace(old, **tidy)
+    return get(work, location_id)
 
 
 def grant(

@@ -176,7 +176,7 @@ def encode_call(message_id: str, action: str, payload: bytes) -> bytes:
 
 def encode_result(id_raw: bytes, payload: bytes) -> bytes:
     """Write a CALLRESULT under the id exactly as it came, 1.6-J §4.2.2."""
-    return b"[3,%b,%b]" % (id_raw, payload)
+    return b"[3," + id_raw + b"," + payload + b"]"
 
 
 def encode_error(id_raw: bytes, code: str, description: str = "", details: bytes = EMPTY_PAYLOAD) -> bytes:

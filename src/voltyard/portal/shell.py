@@ -25,6 +25,8 @@ from voltyard.kernel.errors import Invalid, Unauthenticated, VoltyardError
 from voltyard.portal import formats, words
 from voltyard.portal.assets import Assets
 from voltyard.portal.i18n import catalogue
+from voltyard.web.auth import Caller, SignedIn
+from voltyard.web.problems import headers_of, status_of, trace_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +36,14 @@ THEME_COOKIE = "voltyard_theme"
 ZONE_COOKIE = "voltyard_tz"
 FLASH_COOKIE = "voltyard_flash"
 YEAR_S = 365 * 24 * 3600
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+PAGE_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "private, no-cache",
+}
 
 
 class Shell:
@@ -83,7 +93,7 @@ class Shell:
             "now": self.ctx.clock.now(),
             "flash": None,
         }
-        return HTMLResponse(self.render(name, "en", frame | values), status)
+        return HTMLResponse(self.render(name, "en", frame | values), status, PAGE_HEADERS)
 
 
 def _in_locale(show: Callable[[float | None, str], str], language: str) -> Callable[[float | None], str]:
@@ -102,8 +112,17 @@ class Visit:
 
     shell: Shell
     request: Request
-    actor: Actor
-    user: User
+    caller: Caller
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts."""
+        return self.caller.actor
+
+    @property
+    def user(self) -> User:
+        """The person."""
+        return self.caller.user
 
     @property
     def ctx(self) -> Context:
@@ -120,24 +139,15 @@ class Visit:
         """The browser's time zone."""
         return browser_zone(self.request)
 
-    @property
-    def is_fragment(self) -> bool:
-        """Say whether htmx asks for a part of the page."""
-        return self.request.headers.get("hx-request-type") == "partial"
-
     def text(self, message: str) -> str:
         """Translate one of our texts into the person's language."""
         return self.shell.text(self.user.language, message)
 
-    async def read(
-        self, act: Callable[Concatenate[Work, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def read(self, act: Callable[Concatenate[Work, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Look with the person's rights."""
         return await self.ctx.db.read(self.actor, act, *args, **kwargs)
 
-    async def work(
-        self, act: Callable[Concatenate[Work, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def work(self, act: Callable[Concatenate[Work, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Act with the person's rights."""
         return await self.ctx.db.work(self.actor, act, *args, **kwargs)
 
@@ -152,7 +162,9 @@ class Visit:
             "query": self.request.query_params,
             "flash": _read_flash(self.request),
         }
-        response = HTMLResponse(self.shell.render(name, self.user.language, frame | values), status)
+        response = HTMLResponse(
+            self.shell.render(name, self.user.language, frame | values), status, PAGE_HEADERS
+        )
         if FLASH_COOKIE in self.request.cookies:
             response.delete_cookie(FLASH_COOKIE)
         return response
@@ -181,16 +193,9 @@ def _read_flash(request: Request) -> dict[str, str] | None:
         return None
 
 
-async def visit(request: Request) -> Visit:
-    """Find out who is logged in. Raises: Unauthenticated."""
-    shell: Shell = request.app.state.shell
-    secret = request.cookies.get(SESSION_COOKIE, "")
-    if not secret:
-        raise Unauthenticated
-    actor, user = await shell.ctx.db.read(
-        ANYONE, actor_of_session, secret, shell.ctx.settings.secret_key()
-    )
-    return Visit(shell, request, actor, user)
+async def visit(request: Request, caller: SignedIn) -> Visit:
+    """Return the visit of who is logged in. Raises: Unauthenticated."""
+    return Visit(request.app.state.shell, request, caller)
 
 
 Here = Annotated[Visit, Depends(visit)]
@@ -235,48 +240,41 @@ def sentence(text: str) -> str:
     return whole if whole.endswith((".", "!", "?", "…")) else f"{whole}."
 
 
+def toast(tone: str, text: str, help_text: str = "") -> str:
+    """Return the header that makes a browser show a short notice."""
+    return json.dumps({"toast": {"tone": tone, "text": text, "help": help_text}})
+
+
 # --- when something goes wrong --------------------------------------------------------------------
 
 
-def status_of(wrong: VoltyardError) -> int:
-    """Return the HTTP status of an error, by its kind."""
-    return next(status for kind, status in STATUSES if isinstance(wrong, kind))
-
-
-async def show_error(request: Request, wrong: Exception) -> Response:
+def show_error(request: Request, wrong: VoltyardError) -> Response:
     """Show an error: the log-in page, a toast for a fragment, or a whole page."""
-    shell: Shell = request.app.state.shell
     if isinstance(wrong, Unauthenticated):
         return _to_log_in(request)
-    if isinstance(wrong, VoltyardError):
-        status, title, detail = status_of(wrong), wrong.title, wrong.detail
-        help_text = words.help_for(wrong.code())
-    else:
-        status = getattr(wrong, "status_code", 500)
-        title = {404: "There is no such page", 405: "That does not work this way"}.get(
-            status, "Something went wrong here"
-        )
-        detail = "" if status < 500 else "It is noted in the log. Try again in a moment."
-        help_text = ""
+    shell: Shell = request.app.state.shell
+    status, help_text = status_of(type(wrong)), words.help_for(wrong.code())
     if request.headers.get("hx-request"):
-        toast = {"toast": {"tone": "bad", "text": sentence(detail or title), "help": help_text}}
-        headers = {"HX-Reswap": "none", "HX-Trigger": json.dumps(toast)}
-        return Response(status_code=status, headers=headers)
-    return shell.bare(
+        headers = {"HX-Reswap": "none", "HX-Trigger": toast("bad", sentence(wrong.detail), help_text)}
+        return Response(status_code=status, headers=headers_of(wrong) | headers)
+    response = shell.bare(
         request,
         "error.html",
         status=status,
         code=status,
-        title=title,
-        detail=sentence(detail) if detail and detail != title else "",
+        title=wrong.title,
+        detail=sentence(wrong.detail) if wrong.detail != wrong.title else "",
         help=help_text,
+        trace=trace_of(request) if status >= 500 else "",
     )
+    response.headers.update(headers_of(wrong))
+    return response
 
 
 def _to_log_in(request: Request) -> Response:
-    is_get = request.method in {"GET", "HEAD"}
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": "/login"})
-    after = f"?next={quote(wanted, safe='/')}" if is_get and wanted != "/" else ""
+    is_page = request.method in {"GET", "HEAD"} and wanted != "/"
+    after = f"?next={quote(wanted, safe='/')}" if is_page else ""
     return RedirectResponse(f"/login{after}", 303)

@@ -263,7 +263,7 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     rows: list[dict[str, Any]] = []
     latest: dict[int, dict[str, Any]] = {}
     for place, said in metered:
-        row = open_by_number.get(said.number) if said.number is not None else None
+        row: Any = open_by_number.get(said.number) if said.number is not None else None
         if row is None and said.number is not None:
             row = ended.get(said.number)
         if row is None or row.charger_id != place.charger_id:
@@ -458,11 +458,13 @@ def list_transactions(
     return [_transaction(row) for row in rows]
 
 
-def list_orphans(work: Work, *, charger_id: str | None = None, limit: int = 25) -> list[OrphanStop]:
-    """Return the stops without a transaction that the actor may see, newest first."""
+def list_orphans(
+    work: Work, *, charger_id: str | None = None, after: str | None = None, limit: int = 25
+) -> list[OrphanStop]:
+    """Return a page of the stops without a transaction that the actor may see, newest first."""
     return [
         OrphanStop(row.id, row.charger_id, row.number, row.meter_wh, row.id_tag, row.reason, row.heard_at)
-        for row in store.list_orphans(work, work.actor, charger_id=charger_id, limit=limit)
+        for row in store.list_orphans(work, work.actor, charger_id=charger_id, after=after, limit=limit)
     ]
 
 

@@ -163,8 +163,10 @@ def list_transactions(
     return list(work.rows(query))
 
 
-def list_orphans(work: Work, actor: Actor, *, charger_id: str | None, limit: int) -> list[Row]:
-    """Return the stops without a transaction at the actor's locations, newest first."""
+def list_orphans(
+    work: Work, actor: Actor, *, charger_id: str | None, after: str | None, limit: int
+) -> list[Row]:
+    """Return a page of the stops without a transaction at the actor's locations, newest first."""
     query = (
         sa.select(orphan_stops)
         .join(chargers, chargers.c.id == orphan_stops.c.charger_id)
@@ -177,6 +179,8 @@ def list_orphans(work: Work, actor: Actor, *, charger_id: str | None, limit: int
     )
     if charger_id:
         query = query.where(orphan_stops.c.charger_id == charger_id)
+    if after:
+        query = query.where(orphan_stops.c.id < after)
     return list(work.rows(query))
 
 

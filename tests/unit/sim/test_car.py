@@ -72,7 +72,9 @@ def test_the_current_falls_at_once():
 
 def test_the_car_takes_less_near_full():
     car = Car(limit_a=10, taper_soc=0.8, battery_wh=1000)
-    wanted = [Battery(Car(limit_a=10, taper_soc=0.8, soc=soc)).wanted_a() for soc in (0.79, 0.8, 0.9, 0.99, 1)]
+    wanted = [
+        Battery(Car(limit_a=10, taper_soc=0.8, soc=soc)).wanted_a() for soc in (0.79, 0.8, 0.9, 0.99, 1)
+    ]
     assert wanted == pytest.approx([10, 9.2, 5.2, 2, 0])
     assert Battery(car).wanted_a() == 10
 

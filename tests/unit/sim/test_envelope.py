@@ -31,7 +31,7 @@ def test_a_malformed_text_is_told_apart(text, call_id):
     assert read.call_id == call_id
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)))
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=12))
 def test_whatever_comes_nothing_is_raised(value):
     decode(json.dumps(value))
 

@@ -63,6 +63,11 @@ def test_a_profile_is_silent_outside_its_validity():
     assert [amps(one, at) for at in (59, 60, 119, 120)] == [None, 10, 10, None]
 
 
+def test_a_limit_that_begins_later_says_nothing_before():
+    one = read_profile(Fields(profile(schedule={"startSchedule": "2026-03-01T13:00:00Z"})), NOW)
+    assert one.limit(NOW, None, 230, 3) is None
+
+
 def test_watts_are_divided_over_the_phases_in_use():
     assert amps(read(limit=6900, unit="W")) == pytest.approx(10)
     one = read(unit="W", periods=[{"startPeriod": 0, "limit": 2300, "numberPhases": 1}])

@@ -10,7 +10,9 @@ YES, NO = TagInfo("Accepted"), TagInfo("Blocked")
 
 
 def test_an_expired_acceptance_lets_nobody_in():
-    info = read_tag_info(Fields({"status": "Accepted", "expiryDate": "2026-03-01T00:00:10Z", "parentIdTag": "G"}))
+    info = read_tag_info(
+        Fields({"status": "Accepted", "expiryDate": "2026-03-01T00:00:10Z", "parentIdTag": "G"})
+    )
     assert info.parent == "G"
     assert info.lets_in(NOW)
     assert not info.lets_in(NOW + timedelta(seconds=10))

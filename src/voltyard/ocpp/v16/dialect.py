@@ -97,7 +97,10 @@ _WITHOUT_STATUS: Final = frozenset(
 
 
 def read(call: Call, flaws: list[str]) -> Said | Malformed:
-    """Understand a charger's call; each deviation that was tolerated leaves a word in ``flaws``. Never raises."""
+    """Understand a charger's call. Never raises.
+
+    Each deviation that was tolerated leaves a word in ``flaws``.
+    """
     saying = _SAYINGS.get(call.action)
     if saying is not None:
         return saying(call.payload, flaws)

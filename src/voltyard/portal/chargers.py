@@ -1,0 +1,355 @@
+"""Chargers: the table, each charger's page with its tabs, and what one can ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Form
+from starlette.responses import Response
+
+from voltyard.accounts import service as accounts
+from voltyard.cards import service as cards
+from voltyard.chargers import commands
+from voltyard.chargers import service as chargers
+from voltyard.chargers.commands import Command
+from voltyard.chargers.service import Charger, Connector
+from voltyard.kernel.db import Work
+from voltyard.kernel.errors import Invalid, NotFound, Refused
+from voltyard.kernel.limits import PAGE_DEFAULT
+from voltyard.locations import service as locations
+from voltyard.portal import shell as shells
+from voltyard.portal import words
+from voltyard.portal.figures import all_locations, card_names
+from voltyard.portal.shell import Here, Visit, refused, sentence
+from voltyard.portal.words import Look, _
+from voltyard.speech import ConnectorStatus, Restart, Unlock
+from voltyard.transactions import service as transactions
+from voltyard.transactions.service import Sample, Transaction
+from voltyard.web.doorway import GuardedRoute
+from voltyard.web.problems import status_of
+
+router = APIRouter(route_class=GuardedRoute)
+Text = Annotated[str, Form()]
+CARDS_MAX = 200
+OUTCOME_SHOWN = timedelta(minutes=2)
+PLUGGED = frozenset((ConnectorStatus.PREPARING, ConnectorStatus.FINISHING, ConnectorStatus.SUSPENDED_EV))
+CONNECTIONS: Mapping[str, bool | None] = {"online": True, "offline": False}
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def list_view(
+    work: Work, q: str, location_id: str, connection: str, status: str, after: str
+) -> dict[str, Any]:
+    """Return a page of chargers with the names of their locations."""
+    rows = chargers.list_chargers(
+        work,
+        q=q,
+        location_id=location_id or None,
+        is_online=CONNECTIONS.get(connection),
+        status=status or None,
+        after=after or None,
+        limit=PAGE_DEFAULT + 1,
+    )
+    places = all_locations(work)
+    return {
+        "rows": rows[:PAGE_DEFAULT],
+        "more": rows[PAGE_DEFAULT - 1].id if len(rows) > PAGE_DEFAULT else "",
+        "locations": places,
+        "names": {location.id: location.name for location in places},
+        "waiting": chargers.list_waiting(work),
+    }
+
+
+async def list_page(
+    here: Visit,
+    asked: Mapping[str, str],
+    *,
+    status: int = 200,
+    refusals: Mapping[str, shells.Form] | None = None,
+) -> Response:
+    """Show the table of chargers as it was asked for."""
+    names = ("q", "location", "connection", "status", "after")
+    q, location_id, connection, state, after = (asked.get(name, "") for name in names)
+    values = await here.read(list_view, q, location_id, connection, state, after)
+    chosen = {name: asked.get(name, "") for name in names}
+    return here.page(
+        "chargers.html",
+        status=status,
+        chosen=chosen,
+        is_filtered=any((q, location_id, connection, state)),
+        statuses=list(ConnectorStatus),
+        refusals=refusals or {},
+        **values,
+    )
+
+
+@router.get("/chargers")
+async def show_all(here: Here) -> Response:
+    """Show the chargers."""
+    return await list_page(here, here.request.query_params)
+
+
+@router.post("/chargers/waiting")
+async def claim_waiting(here: Here, identity: Text = "", location_id: Text = "") -> Response:
+    """Bring a waiting charger to a location; only for administrators, who need no PIN."""
+    try:
+        if not location_id:
+            raise Invalid("choose a location", (("/location_id", "choose a location"),))
+        added = await chargers.claim(here.ctx, here.actor, location_id, identity=identity)
+    except Refused as wrong:
+        if isinstance(wrong, NotFound) and not isinstance(wrong, chargers.WrongPin):
+            raise
+        form = refused({"location_id": location_id}, wrong)
+        return await list_page(here, {}, status=status_of(type(wrong)), refusals={identity: form})
+    return here.go(f"/chargers/{added.id}", _("The charger belongs to this location now."))
+
+
+# --- one charger ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A connector as its card shows it."""
+
+    connector: Connector
+    running: Transaction | None
+    sample: Sample | None
+    said: Look | None
+
+
+def frame(work: Work, charger_id: str) -> dict[str, Any]:
+    """Return what every tab of a charger needs."""
+    charger = chargers.get(work, charger_id)
+    assert charger.location_id is not None, "an unclaimed charger is seen by nobody"
+    location = locations.get(work, charger.location_id)
+    return {
+        "charger": charger,
+        "location": location,
+        "zone": ZoneInfo(location.timezone),
+        "may": locations.permissions(work, charger.location_id),
+    }
+
+
+def _latest(recent: Sequence[Command], kinds: frozenset[str], connector: Connector) -> Command | None:
+    alone = f'"connectorId":{connector.number}'
+    for each in recent:
+        if each.kind not in kinds:
+            continue
+        request = each.request.replace(" ", "")
+        is_named = '"connectorId":' in request or '"connector":' in request
+        if not is_named or alone in request or f'"connector":{connector.number}' in request:
+            return each
+    return None
+
+
+def _said(
+    work: Work, connector: Connector, running: Transaction | None, recent: Sequence[Command]
+) -> Look | None:
+    """Return what the last request came to, as long as nothing newer has happened."""
+    kinds = words.STOPS if running is not None else words.STARTS
+    last = _latest(recent, kinds | words.UNLOCKS | words.RESTARTS, connector)
+    if last is None or work.now - last.created_at > OUTCOME_SHOWN:
+        return None
+    has_moved_on = (
+        last.kind in words.STARTS
+        and connector.status_at > last.created_at
+        and (connector.status in {ConnectorStatus.CHARGING, ConnectorStatus.FAULTED})
+    )
+    if has_moved_on:
+        return None
+    return words.outcome(last.kind, last.status.value, last.word, is_plugged=connector.status in PLUGGED)
+
+
+def live_view(work: Work, charger_id: str) -> dict[str, Any]:
+    """Return the connectors of a charger with what happens at them."""
+    values = frame(work, charger_id)
+    charger: Charger = values["charger"]
+    running = {
+        each.connector: each
+        for each in transactions.list_transactions(work, charger_id=charger_id, is_active=True, limit=100)
+    }
+    recent = [
+        each
+        for each in commands.list_commands(work, charger_id, limit=10)
+        if work.now - each.created_at <= OUTCOME_SHOWN
+    ]
+    outlets = [
+        Outlet(
+            connector,
+            running.get(connector.number),
+            transactions.latest_sample(work, charger_id, connector.number)
+            if connector.number in running
+            else None,
+            _said(work, connector, running.get(connector.number), recent),
+        )
+        for connector in charger.connectors
+    ]
+    return values | {"outlets": outlets, "cards": card_names(work, list(running.values()))}
+
+
+def overview_view(work: Work, charger_id: str) -> dict[str, Any]:
+    """Return the overview of a charger, with the cards that may start it."""
+    values = live_view(work, charger_id)
+    rows = cards.list_cards(work, location_id=values["location"].id, limit=CARDS_MAX)
+    return values | {"start_cards": [card for card in rows if not card.is_blocked]}
+
+
+@router.get("/chargers/{charger_id}")
+async def show(here: Here, charger_id: str) -> Response:
+    """Show a charger and what happens at its connectors."""
+    return here.page("charger.html", tab="overview", **await here.read(overview_view, charger_id))
+
+
+@router.get("/chargers/{charger_id}/live")
+async def live(here: Here, charger_id: str) -> Response:
+    """Show the connectors anew."""
+    return here.page("_charger_live.html", **await here.read(live_view, charger_id))
+
+
+@router.get("/chargers/{charger_id}/head")
+async def head(here: Here, charger_id: str) -> Response:
+    """Show the connection anew."""
+    return here.page("_charger_head.html", **await here.read(frame, charger_id))
+
+
+def transactions_view(work: Work, charger_id: str, after: int | None) -> dict[str, Any]:
+    """Return a page of the transactions of a charger."""
+    rows = transactions.list_transactions(work, charger_id=charger_id, after=after, limit=PAGE_DEFAULT + 1)
+    return frame(work, charger_id) | {
+        "rows": rows[:PAGE_DEFAULT],
+        "more": rows[PAGE_DEFAULT - 1].number if len(rows) > PAGE_DEFAULT else "",
+        "cards": card_names(work, rows),
+    }
+
+
+@router.get("/chargers/{charger_id}/transactions")
+async def show_transactions(here: Here, charger_id: str, after: str = "") -> Response:
+    """Show the transactions of a charger."""
+    number = int(after) if after.isdecimal() else None
+    values = await here.read(transactions_view, charger_id, number)
+    return here.page("charger.html", tab="transactions", after=after, **values)
+
+
+def commands_view(work: Work, charger_id: str, after: str | None) -> dict[str, Any]:
+    """Return a page of the commands of a charger with the names of those who gave them."""
+    rows = commands.list_commands(work, charger_id, after=after, limit=PAGE_DEFAULT + 1)
+    people: dict[str, str] = {}
+    for user_id in {each.actor_id for each in rows if each.actor_kind in {"user", "token"}}:
+        people[user_id] = accounts.user(work, user_id).name
+    return frame(work, charger_id) | {
+        "rows": rows[:PAGE_DEFAULT],
+        "more": rows[PAGE_DEFAULT - 1].id if len(rows) > PAGE_DEFAULT else "",
+        "people": people,
+    }
+
+
+@router.get("/chargers/{charger_id}/commands")
+async def show_commands(here: Here, charger_id: str, after: str = "") -> Response:
+    """Show what was asked of a charger, by whom, and what became of it."""
+    values = await here.read(commands_view, charger_id, after or None)
+    return here.page("charger.html", tab="commands", after=after, **values)
+
+
+@router.get("/chargers/{charger_id}/details")
+async def show_details(here: Here, charger_id: str) -> Response:
+    """Show what a charger is, and what can be changed of it."""
+    values = await here.read(frame, charger_id)
+    form = shells.Form({"name": values["charger"].name}, {})
+    return here.page("charger.html", tab="details", form=form, ocpp_url=here.ctx.settings.ocpp_url, **values)
+
+
+@router.post("/chargers/{charger_id}/rename")
+async def rename(here: Here, charger_id: str, name: Text = "") -> Response:
+    """Give a charger a name."""
+    try:
+        await here.work(chargers.rename, charger_id, name)
+    except Invalid as wrong:
+        values = await here.read(frame, charger_id)
+        return here.page(
+            "charger.html",
+            status=status_of(type(wrong)),
+            tab="details",
+            form=refused({"name": name}, wrong),
+            ocpp_url=here.ctx.settings.ocpp_url,
+            **values,
+        )
+    return here.go(f"/chargers/{charger_id}/details", _("Saved."))
+
+
+@router.post("/chargers/{charger_id}/unlink")
+async def unlink(here: Here, charger_id: str) -> Response:
+    """Take a charger out of its location."""
+    charger = await here.read(chargers.get, charger_id)
+    assert charger.location_id is not None, "an unclaimed charger is seen by nobody"
+    await here.work(chargers.unlink, charger.location_id, charger_id)
+    return here.go(
+        f"/locations/{charger.location_id}/chargers", _("The charger is unlinked and can be added again.")
+    )
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+async def _outcome(here: Visit, charger_id: str, done: Command) -> Response:
+    """Answer a button: the connectors redrawn for htmx, else the page to go back to."""
+    if not here.request.headers.get("hx-request"):
+        return here.go(f"/chargers/{charger_id}")
+    said = words.outcome(done.kind, done.status.value, done.word)
+    response = await live(here, charger_id)
+    if done.kind not in words.STARTS | words.STOPS:
+        response.headers["HX-Trigger"] = shells.toast(said.tone, here.text(said.word))
+    return response
+
+
+@router.post("/chargers/{charger_id}/start")
+async def start(
+    here: Here, charger_id: str, connector: Text = "", card: Text = "", id_tag: Text = ""
+) -> Response:
+    """Ask a charger to start with a card of its location, or with a tag that was typed."""
+    done = await transactions.request_start(
+        here.ctx,
+        here.actor,
+        charger_id,
+        id_tag=id_tag if card in {"", "typed"} else card,
+        connector=int(connector) if connector.isdecimal() else None,
+    )
+    return await _outcome(here, charger_id, done)
+
+
+@router.post("/chargers/{charger_id}/stop")
+async def stop(here: Here, charger_id: str, transaction_id: Text = "") -> Response:
+    """Ask a charger to end a transaction; only its own word ends it."""
+    done = await transactions.request_stop(
+        here.ctx, here.actor, charger_id, transaction_id=transaction_id or None
+    )
+    return await _outcome(here, charger_id, done)
+
+
+async def _commanded(here: Visit, charger_id: str, done: Command) -> Response:
+    said = words.outcome(done.kind, done.status.value, done.word)
+    if not here.request.headers.get("hx-request"):
+        return here.go(f"/chargers/{charger_id}/commands", said.word)
+    response = await show_commands(here, charger_id)
+    response.headers["HX-Trigger"] = shells.toast(said.tone, sentence(here.text(said.word)))
+    return response
+
+
+@router.post("/chargers/{charger_id}/restart")
+async def restart(here: Here, charger_id: str, kind: Text = "soft") -> Response:
+    """Ask a charger to restart."""
+    done = await commands.ask(here.ctx, here.actor, charger_id, Restart(is_hard=kind == "hard"))
+    return await _commanded(here, charger_id, done)
+
+
+@router.post("/chargers/{charger_id}/unlock")
+async def unlock(here: Here, charger_id: str, connector: Text = "1") -> Response:
+    """Ask a charger to release the cable of a connector."""
+    number = int(connector) if connector.isdecimal() else 1
+    done = await commands.ask(here.ctx, here.actor, charger_id, Unlock(number))
+    return await _commanded(here, charger_id, done)

@@ -1,0 +1,76 @@
+"""Log in and out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from voltyard.accounts.service import WrongPassword, log_in, log_out
+from voltyard.kernel.actor import ANYONE
+from voltyard.kernel.errors import TooMany
+from voltyard.kernel.limits import SESSION_DAYS
+from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Shell, refused
+from voltyard.web.auth import COOKIE, MaybeSignedIn
+from voltyard.web.door import door_of
+from voltyard.web.doorway import GuardedRoute
+from voltyard.web.problems import headers_of, status_of
+
+router = APIRouter(route_class=GuardedRoute)
+Text = Annotated[str, Form()]
+
+
+def safe_next(wanted: str) -> str:
+    """Return where to go after logging in; only places of the portal itself."""
+    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and "\n" not in wanted
+    return wanted if is_ours else "/"
+
+
+@router.get("/login")
+async def show(request: Request, caller: MaybeSignedIn, next: str = "/") -> Response:  # noqa: A002 - as in the address
+    """Show the log-in page, or go on for who is logged in already."""
+    if caller is not None:
+        return RedirectResponse(safe_next(next), 303)
+    shell: Shell = request.app.state.shell
+    return shell.bare(request, "login.html", form=BLANK, next=safe_next(next))
+
+
+@router.post("/login")
+async def enter(
+    request: Request,
+    email: Text = "",
+    password: Text = "",
+    next: Text = "/",  # noqa: A002 - as in the address
+) -> Response:
+    """Log in, or say what is wrong and keep the address that was typed."""
+    shell: Shell = request.app.state.shell
+    door = door_of(request)
+    try:
+        door.limits.log_in(door.limits.address(request), email)
+        user, secret = await log_in(shell.ctx, email, password)
+    except (WrongPassword, TooMany) as wrong:
+        form = refused({"email": email}, wrong)
+        status = status_of(type(wrong))
+        response = shell.bare(request, "login.html", status=status, form=form, next=safe_next(next))
+        response.headers.update(headers_of(wrong))
+        return response
+    sent_on = RedirectResponse(safe_next(next), 303)
+    is_https = shell.ctx.settings.is_https
+    sent_on.set_cookie(
+        COOKIE, secret, max_age=SESSION_DAYS * 86_400, httponly=True, samesite="lax", secure=is_https
+    )
+    sent_on.set_cookie(THEME_COOKIE, user.theme, max_age=YEAR_S, samesite="lax", secure=is_https)
+    return sent_on
+
+
+@router.post("/logout")
+async def leave(request: Request) -> Response:
+    """Log out here; other browsers stay logged in."""
+    shell: Shell = request.app.state.shell
+    secret = request.cookies.get(COOKIE, "")
+    await shell.ctx.db.work(ANYONE, log_out, secret, shell.ctx.settings.secret_key())
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE)
+    return response

@@ -1,0 +1,168 @@
+"""How much one person or address may ask for in a minute, counted in this process.
+
+A bucket fills evenly and holds a minute's worth. Memory is bounded: the buckets that were not used
+for the longest time are forgotten, which only ever lets somebody ask more.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from voltyard.kernel.clock import Clock
+from voltyard.kernel.errors import TooMany
+from voltyard.kernel.limits import LOGINS_PER_MINUTE_MAX, REQUESTS_PER_MINUTE_MAX
+
+KEYS_MAX = 20_000
+STREAMS_PER_USER_MAX = 32
+NEIGHBOURS_V6 = 64
+"""One household or office holds a whole /64 of IPv6 addresses."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left in a bucket after something was taken, or was refused."""
+
+    is_allowed: bool
+    remaining: int
+    full_after_s: int
+    retry_after_s: int
+
+
+class Buckets:
+    """Token buckets by key, each holding and refilling a minute's worth."""
+
+    def __init__(self, per_minute: int, *, keys_max: int = KEYS_MAX) -> None:
+        self.per_minute = per_minute
+        self._keys_max = keys_max
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: str, now_s: float) -> Left:
+        """Take one from a bucket, if it holds one."""
+        held, at_s = self._buckets.get(key, (float(self.per_minute), now_s))
+        rate = self.per_minute / 60
+        held = min(self.per_minute, held + (now_s - at_s) * rate)
+        is_allowed = held >= 1
+        held -= 1 if is_allowed else 0
+        self._buckets[key] = (held, now_s)
+        self._buckets.move_to_end(key)
+        while len(self._buckets) > self._keys_max:
+            self._buckets.popitem(last=False)
+        return Left(
+            is_allowed,
+            int(held),
+            math.ceil((self.per_minute - held) / rate),
+            0 if is_allowed else max(1, math.ceil((1 - held) / rate)),
+        )
+
+
+class Limits:
+    """The limits of one door."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        trusted_proxies: str = "",
+        requests_per_minute: int = REQUESTS_PER_MINUTE_MAX,
+        logins_per_minute: int = LOGINS_PER_MINUTE_MAX,
+    ) -> None:
+        self._clock = clock
+        self._trusted = networks(trusted_proxies)
+        self._requests = Buckets(requests_per_minute)
+        self._logins = Buckets(logins_per_minute)
+        self._streams: Counter[str] = Counter()
+
+    def request(self, who: str) -> tuple[Left, dict[str, str]]:
+        """Count a request; return what is left and the headers that tell it."""
+        left = self._requests.take(who, self._clock.monotonic())
+        return left, {
+            "RateLimit-Policy": f'"requests";q={self._requests.per_minute};w=60',
+            "RateLimit": f'"requests";r={left.remaining};t={left.full_after_s}',
+        }
+
+    def log_in(self, address: str, email: str) -> None:
+        """Count an attempt to log in, both for the address and for the person. Raises: TooMany."""
+        now_s = self._clock.monotonic()
+        taken = [
+            self._logins.take(f"address {address}", now_s),
+            self._logins.take(f"email {email.strip().lower()[:254]}", now_s),
+        ]
+        if not all(left.is_allowed for left in taken):
+            raise TooMany(
+                "too many attempts to log in: wait a moment",
+                retry_after_s=max(left.retry_after_s for left in taken),
+            )
+
+    @contextmanager
+    def stream(self, user_id: str) -> Iterator[None]:
+        """Count an open stream of events for as long as it lasts. Raises: TooMany."""
+        if self._streams[user_id] >= STREAMS_PER_USER_MAX:
+            raise TooMany(
+                f"at most {STREAMS_PER_USER_MAX} streams of events may be open: close one", retry_after_s=60
+            )
+        self._streams[user_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[user_id] -= 1
+            if self._streams[user_id] <= 0:
+                del self._streams[user_id]
+
+    def address(self, request: HTTPConnection) -> str:
+        """Return where a request comes from; a proxy's word counts only if we trust that proxy."""
+        peer = request.client.host if request.client is not None else ""
+        forwarded = [
+            part.strip()
+            for header in request.headers.getlist("x-forwarded-for")
+            for part in header.split(",")
+            if part.strip()
+        ]
+        return neighbourhood(client_address(peer, forwarded, self._trusted))
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read addresses and networks with commas between them."""
+    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Return the nearest address that is not one of our own proxies."""
+    for hop in (peer, *reversed(forwarded)):
+        address = _parse(hop)
+        if address is None:
+            return peer
+        if not any(address in network for network in trusted):
+            return str(address)
+        peer = str(address)
+    return peer
+
+
+def neighbourhood(address: str) -> str:
+    """Return what counts as one address: an IPv6 address with all its near neighbours."""
+    parsed = _parse(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, NEIGHBOURS_V6), strict=False))
+    return address
