@@ -1,49 +1,56 @@
-"""What Alembic runs: on the connection that voltyard.kernel.migrate hands over, or, for a new
-migration (``make migration``), on an empty SQLite database in memory that is migrated first.
+"""What `make migration` runs: compare the tables in the code with a fresh database at the newest migration.
+
+Upgrades of real databases do not come through here, but through voltyard.kernel.migrate.
 """
 
+from __future__ import annotations
+
 import importlib
+from pathlib import Path
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 
+import voltyard
+from voltyard.kernel import jobs, leases, migrate
 from voltyard.kernel.db import UtcTime, metadata
 
-TABLES = (
-    "voltyard.kernel.jobs",
-    "voltyard.kernel.leases",
-    "voltyard.accounts.tables",
-    "voltyard.locations.tables",
-    "voltyard.cards.tables",
-    "voltyard.chargers.tables",
-    "voltyard.transactions.tables",
-)
+PACKAGE = Path(voltyard.__file__).parent
+
+assert jobs.jobs.metadata is leases.leases.metadata is metadata
+for tables in sorted(PACKAGE.glob("*/tables.py")):
+    importlib.import_module(f"voltyard.{tables.parent.name}.tables")
 
 
-def render(kind, thing, autogen_context):
-    if kind == "type" and isinstance(thing, UtcTime):
-        autogen_context.imports.add("from voltyard.kernel.db import UtcTime")
+def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
+    """Write our column type by its name."""
+    if kind == "type" and isinstance(item, UtcTime):
+        autogen.imports.add("from voltyard.kernel.db import UtcTime")
         return "UtcTime()"
     return False
 
 
-def migrate(connection):
-    for module in TABLES:
-        importlib.import_module(module)
+def number(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """Give the next number to a new migration; a file without changes is not written."""
+    for script in directives:
+        if script.upgrade_ops.is_empty():
+            directives.clear()
+            return
+        script.rev_id = f"{int(script.head.partition('@')[0]) + 1 if script.head.isdigit() else 1:04}"
+
+
+engine = sa.create_engine("sqlite://")
+with engine.begin() as connection:
+    migrate.run(connection)
     context.configure(
         connection=connection,
         target_metadata=metadata,
-        render_item=render,
-        render_as_batch=connection.dialect.name == "sqlite",
+        render_as_batch=True,
         compare_type=True,
+        render_item=render,
+        process_revision_directives=number,
     )
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-given = context.config.attributes.get("connection")
-if given is not None:
-    migrate(given)
-else:
-    with sa.create_engine("sqlite://").connect() as own:
-        migrate(own)
+    context.run_migrations()
+engine.dispose()

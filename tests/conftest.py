@@ -21,7 +21,7 @@ from playwright.async_api import Browser, async_playwright
 
 from dev_servers import DevNats, DevPostgres, find_chromium
 
-pytest_plugins: list[str] = []
+pytest_plugins: list[str] = ["tests.fixtures"]
 
 KINDS = ("sqlite", "postgres", "nats", "browser")
 FIXTURE_OF_KIND = {"postgres": "postgres_server", "nats": "nats_server", "browser": "browser"}
@@ -88,8 +88,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     fixtures = getattr(item, "fixturenames", ())
+    parameters = set(map(str, item.callspec.params.values())) if hasattr(item, "callspec") else set()
     for kind, fixture in FIXTURE_OF_KIND.items():
-        if fixture in fixtures:
+        if fixture in fixtures or kind in parameters:
             item.user_properties.append(("kind", kind))
     return (yield)
 

@@ -103,12 +103,20 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the HTTP port. uvicorn would end the process if it could not, without a word to people."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=HTTP_BACKLOG)
+    except OSError as wrong:
+        raise OSError(f"the HTTP port {port} of {host} cannot be used: {wrong.strerror}") from wrong
+
+
 async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
+    listening = _listen(ctx.settings.host, ctx.settings.http_port)
     server = _HttpServer(
         uvicorn.Config(
             http_app(ctx),
-            host=ctx.settings.host,
-            port=ctx.settings.http_port,
             backlog=HTTP_BACKLOG,
             log_config=None,
             access_log=False,
@@ -121,35 +129,37 @@ async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
             loop="none",
         )
     )
-    running = asyncio.ensure_future(server.serve())
+    running = asyncio.ensure_future(server.serve(sockets=[listening]))
     started = asyncio.ensure_future(server.has_started.wait())
     try:
         await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            raise OSError(f"the HTTP port {ctx.settings.http_port} cannot be used: is it taken?")
+            await running
+            raise OSError(f"HTTP cannot be served on port {ctx.settings.http_port}")
         ready(server.servers[0].sockets[0].getsockname()[1])
         await asyncio.shield(running)
     finally:
         started.cancel()
         server.should_exit = True
-        with suppress(asyncio.CancelledError, SystemExit):
+        with suppress(asyncio.CancelledError):
             await running
 
 
-async def _start(start: Start, heard: Callable[..., None]) -> asyncio.Future[None]:
-    """Start one role and wait until it is ready, or has failed."""
-    is_ready = asyncio.get_running_loop().create_future()
+def _start(start: Start, heard: Callable[..., None]) -> tuple[asyncio.Future[None], asyncio.Future[None]]:
+    """Start one role; the second future tells when it is ready."""
+    is_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def ready(*what: int) -> None:
         heard(*what)
         if not is_ready.done():
             is_ready.set_result(None)
 
-    task = asyncio.ensure_future(start(ready))
-    await asyncio.wait([task, is_ready], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    return task
+    return asyncio.ensure_future(start(ready)), is_ready
+
+
+async def _first(running: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait until one of these is done."""
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def serve(
@@ -187,13 +197,19 @@ async def serve(
         stopped = asyncio.ensure_future(stop.wait())
         try:
             for is_played, start, heard in starts:
-                if is_played:
-                    tasks.append(await _start(start, heard))
-            log.info("ready", http_port=ports.http, ocpp_port=ports.ocpp, roles=",".join(roles))
-            if ready is not None:
-                ready(ports, ctx)
-            running: list[asyncio.Future[Any]] = [*tasks, stopped]
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                if not is_played:
+                    continue
+                task, is_ready = _start(start, heard)
+                tasks.append(task)
+                # Whoever waits for another part must not be deaf to a stop, or to a part that fails.
+                await _first([*tasks, stopped, is_ready])
+                if any(each.done() for each in (*tasks, stopped)):
+                    break
+            else:
+                log.info("ready", http_port=ports.http, ocpp_port=ports.ocpp, roles=",".join(roles))
+                if ready is not None:
+                    ready(ports, ctx)
+                await _first([*tasks, stopped])
         finally:
             stopped.cancel()
             failed: BaseException | None = None

@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "kernel/leases.py": "integration/test_leases.py",
     "kernel/context.py": "unit",  # a value without rules, used by every test of a service
     "__main__.py": "e2e",
+    "api/*.py": "integration/api",  # through HTTP, as its callers meet it
     "app.py": "e2e",
     "cli/*.py": "e2e",
     "portal/*.py": "e2e",
@@ -58,6 +59,7 @@ TESTED_ELSEWHERE = {
 # Where a task may be started outside a TaskGroup, because it outlives the function that starts it.
 STARTS_TASKS = (
     "app.py",
+    "cli/demo.py",
     "gateway/*",
     "kernel/bus.py",
     "kernel/bus_nats.py",

@@ -42,6 +42,7 @@ def hash_password(password: str) -> str:
 def is_password(password: str, password_hash: str | None) -> bool:
     """Check a person's password, in the same time whether that person exists or not."""
     try:
-        return _people.verify(password_hash or _NOBODY, password) and password_hash is not None
+        _people.verify(password_hash or _NOBODY, password)
     except (VerificationError, InvalidHashError):
         return False
+    return password_hash is not None

@@ -98,4 +98,6 @@ class Batch(Generic[Item, Result]):
             return
         self._log.warning("batch repeated one by one", size=len(some), why=repr(wrong))
         for one in some:
-            await self._commit([one])
+            # Each may wait long while the database is locked. Who has given up says everything again.
+            if not one[1].cancelled():
+                await self._commit([one])

@@ -93,6 +93,7 @@ def list_chargers(
     return list(work.rows(query))
 
 
+# house: lists-are-scoped - chargers without a location; the service lets only administrators ask
 def list_waiting(work: Work, limit: int) -> list[Row]:
     """Return chargers that wait to be claimed; for administrators, so not scoped by ``visible``."""
     return list(

@@ -49,7 +49,7 @@ TELL_TRIES = 40
 
 
 @dataclass(frozen=True)
-class Site:
+class Scene:
     """One location of the demo."""
 
     name: str
@@ -69,8 +69,8 @@ def plate(identity: str, vendor: str, model: str, *, connectors: int = 1, phases
     )
 
 
-SITES = (
-    Site(
+SCENES = (
+    Scene(
         "Home",
         "Tulpenstraat 12",
         "2011 AB",
@@ -80,7 +80,7 @@ SITES = (
         (plate("VY-HOME-01", "Volt Time", "Source 2S"),),
         (("Sanne", "04A1B2C3D4"), ("Spare key", "04FFEE0011")),
     ),
-    Site(
+    Scene(
         "Office car park",
         "Industrivej 20",
         "2605",
@@ -96,7 +96,7 @@ SITES = (
         ),
         (("Mikkel", "0411AA22BB"), ("Freja", "0433CC44DD"), ("Visitor card", "0455EE66FF")),
     ),
-    Site(
+    Scene(
         "Harbour square (public)",
         "Kade 1",
         "1011 AA",
@@ -141,16 +141,16 @@ async def build(ctx: Context, seed: int) -> None:
     )
     owners = (owner, installer, operator)
     chance = random.Random(seed)
-    for site, person in zip(SITES, owners, strict=True):
+    for scene, person in zip(SCENES, owners, strict=True):
         actor = actor_of(person)
-        location = await ctx.db.work(actor, _make_location, site)
+        location = await ctx.db.work(actor, _make_location, scene)
         delivered = [
-            Delivered(one.identity, PIN, CHARGER_PASSWORD, one.vendor, one.model) for one in site.chargers
+            Delivered(one.identity, PIN, CHARGER_PASSWORD, one.vendor, one.model) for one in scene.chargers
         ]
         await ctx.db.work(ACTOR, chargers.register, delivered, ctx.settings.secret_key())
-        for one in site.chargers:
+        for one in scene.chargers:
             charger = await chargers.claim(ctx, actor, location.id, identity=one.identity, pin=PIN)
-            tags = [tag for _, tag in site.cards]
+            tags = [tag for _, tag in scene.cards]
             await ctx.db.work(
                 ACTOR, _make_history, Place(charger.id, location.id), one, tags, chance.randrange(2**31)
             )
@@ -161,17 +161,17 @@ async def build(ctx: Context, seed: int) -> None:
     await ctx.db.work(ACTOR, chargers.register, [held], ctx.settings.secret_key())
 
 
-def _make_location(work: Work, site: Site) -> locations.Location:
+def _make_location(work: Work, scene: Scene) -> locations.Location:
     location = locations.create(
         work,
-        name=site.name,
-        street=site.street,
-        postcode=site.postcode,
-        city=site.city,
-        country=site.country,
-        timezone=site.timezone,
+        name=scene.name,
+        street=scene.street,
+        postcode=scene.postcode,
+        city=scene.city,
+        country=scene.country,
+        timezone=scene.timezone,
     )
-    for name, tag in site.cards:
+    for name, tag in scene.cards:
         cards.add(work, location.id, name=name, id_tag=tag)
     return location
 
@@ -235,8 +235,8 @@ def _tell_session(
 
 async def _quicken(ctx: Context) -> None:
     """Ask the chargers, as an energy manager would, for readings every few seconds."""
-    for site in SITES:
-        for one in site.chargers:
+    for scene in SCENES:
+        for one in scene.chargers:
             await _quicken_one(ctx, one.identity)
 
 
@@ -255,14 +255,14 @@ async def _live(ctx: Context, url: str, seed: int, speed: float) -> None:
     """Run the virtual chargers with their cars and drivers."""
     clock = SimulatedClock(ctx.clock)
     async with asyncio.TaskGroup() as group:
-        for site in SITES:
-            tags = tuple(tag for _, tag in site.cards)
-            for index, one in enumerate(site.chargers):
+        for scene in SCENES:
+            tags = tuple(tag for _, tag in scene.cards)
+            for index, one in enumerate(scene.chargers):
                 machine = VirtualCharger(one, hash((seed, one.identity)), clock.now())
                 runner = Runner(machine, url, CHARGER_PASSWORD, clock, lambda _line: None)
                 group.create_task(runner.run())
                 for connector in machine.connectors:
-                    if site.name == "Harbour square (public)" and index == 1 and connector == 1:
+                    if scene.name == "Harbour square (public)" and index == 1 and connector == 1:
                         continue  # one that stays free, so that a person can play with it
                     steps = life(f"{seed}/{one.identity}/{connector}", tags, GAP_S / speed, STAY_S)
                     group.create_task(live(runner, connector, steps, clock))

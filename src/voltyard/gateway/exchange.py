@@ -12,9 +12,9 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from voltyard.kernel.bus import Bus
+from voltyard.kernel.bus import Bus, Serving
 from voltyard.kernel.clock import Clock
-from voltyard.kernel.errors import ChargerOffline, TimedOut, Unavailable, Unserved, VoltyardError
+from voltyard.kernel.errors import ChargerOffline, Invalid, TimedOut, Unavailable, Unserved, VoltyardError
 from voltyard.kernel.limits import ANSWER_BUDGET_S, FRAME_BYTES_MAX
 from voltyard.kernel.log import logger
 from voltyard.ocpp import session
@@ -25,6 +25,8 @@ from voltyard.speech import AnswerRefused, Asked, Gone, Heard, Outcome, Replied,
 INTERNAL_ERROR = 1011
 SUPERSEDED = 1000
 RETRY_PAUSE_S = 1.0
+GOOD_BYE_BUDGET_S = 60.0
+"""How long a good-bye is tried: while it is not heard, a charger that has gone is shown as online."""
 BACKLOG_MAX = 4_096
 """Calls that one read of the socket may bring beyond the session's own queue."""
 ANSWERS = (b"[3", b"[4")
@@ -81,7 +83,7 @@ class Exchange:
         """The socket brought one whole message."""
         self.heard_at = self._clock.monotonic()
         self.is_pinged = False
-        if self._session.is_inward_full and not data.lstrip().startswith(ANSWERS):
+        if (self._backlog or self._session.is_inward_full) and not data.lstrip().startswith(ANSWERS):
             if len(self._backlog) >= BACKLOG_MAX:
                 self._close(session.POLICY_VIOLATION, "too many calls at once")
                 return
@@ -184,9 +186,10 @@ class Exchange:
 
     async def run(self) -> None:
         """Take the charger's calls to the desk until the socket is gone, then tell the desk."""
-        serving = await self._bus.serve(f"charger.{self.charger_id}.ask", Asked, self._asked)
+        serving: Serving | None = None
         is_stopping = False
         try:
+            serving = await self._bus.serve(f"charger.{self.charger_id}.ask", Asked, self._asked)
             while not self._is_over:
                 if not self._calls:
                     self._wake = asyncio.get_running_loop().create_future()
@@ -202,7 +205,8 @@ class Exchange:
             self._log.exception("exchange failed")
             self._close(INTERNAL_ERROR, "internal error")
         finally:
-            await serving.stop()
+            if serving is not None:
+                await self._stop(serving)
             if not is_stopping:  # a gateway that stops tells the desk once for all
                 await self._tell_gone()
 
@@ -253,12 +257,28 @@ class Exchange:
                     raise
                 await self._clock.sleep(RETRY_PAUSE_S)
 
+    async def _stop(self, serving: Serving) -> None:
+        """Serve no more asks; a bus that is gone does so by itself, and is no reason for the gateway to end."""
+        try:
+            await serving.stop()
+        except Exception as wrong:
+            self._log.warning("asks not ended", why=repr(wrong))
+
     async def _tell_gone(self) -> None:
         gone = Gone(self.charger_id, self.session_id, self._reason)
-        try:
-            await self._bus.request("central.gone", gone, Thanked, timeout_s=ANSWER_BUDGET_S)
-        except VoltyardError as wrong:
-            self._log.warning("good-bye lost", why=str(wrong))
+        give_up = self._clock.monotonic() + GOOD_BYE_BUDGET_S
+        pause_s = RETRY_PAUSE_S
+        while True:
+            try:
+                await self._bus.request("central.gone", gone, Thanked, timeout_s=ANSWER_BUDGET_S)
+            except Exception as wrong:
+                if not isinstance(wrong, Unavailable) or self._clock.monotonic() + pause_s >= give_up:
+                    self._log.warning("good-bye lost", why=repr(wrong))
+                    return
+            else:
+                return
+            await self._clock.sleep(pause_s)
+            pause_s *= 2
 
     async def _asked(self, asked: Asked) -> Told:
         """Ask the charger and wait for its answer.
@@ -267,7 +287,7 @@ class Exchange:
         """
         action, payload = dialect.write(asked.ask)
         if len(payload) > FRAME_BYTES_MAX:
-            raise TimedOut("the request is too long for a charger")
+            raise Invalid("the request is too long for a charger")
         token: asyncio.Future[bytes | AnswerRefused] = asyncio.get_running_loop().create_future()
         self._carry_out(
             self._session.ask(

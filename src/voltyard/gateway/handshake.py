@@ -8,6 +8,7 @@ well under a kilobyte of ours.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +20,8 @@ from voltyard.kernel.limits import HANDSHAKE_S, HANDSHAKES_MAX, HANDSHAKES_PER_A
 
 HEAD_BYTES_MAX = 8 * 1024
 HEAD_END = b"\r\n\r\n"
+VERSIONS = frozenset({"13", "8", "7"})
+KEY_BYTES = 16
 
 
 class Head:
@@ -43,12 +46,48 @@ class Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        # RFC 9110 §5.2: a header that comes twice is a list.
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     @property
     def is_upgrade(self) -> bool:
         """Say whether a websocket is asked for."""
-        return self.method == "GET" and self.headers.get("upgrade", "").strip().lower() == "websocket"
+        return self.method == "GET" and "websocket" in self._words("upgrade")
+
+    @property
+    def flaw(self) -> str:
+        """Say what is wrong with the request for a websocket; empty when it is good (RFC 6455 §4.2.1)."""
+        if "upgrade" not in self._words("connection"):
+            return "the header Connection must say Upgrade"
+        if self.headers.get("sec-websocket-version", "").strip() not in VERSIONS:
+            return "the header Sec-WebSocket-Version must say 13"
+        if not self._key:
+            return "the header Sec-WebSocket-Key must hold 16 bytes in base64"
+        return ""
+
+    def canonical(self) -> bytes:
+        """Write the request for a websocket in its plainest form, for a parser that is stricter than ours."""
+        assert not self.flaw
+        lines = (
+            "GET / HTTP/1.1",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {self._key}",
+        )
+        return "\r\n".join(lines).encode() + HEAD_END
+
+    def _words(self, name: str) -> list[str]:
+        return [word.strip().lower() for word in self.headers.get(name, "").split(",")]
+
+    @property
+    def _key(self) -> str:
+        key = self.headers.get("sec-websocket-key", "").strip()
+        try:
+            return key if len(base64.b64decode(key, validate=True)) == KEY_BYTES else ""
+        except ValueError:
+            return ""
 
 
 class Waiting:
@@ -84,7 +123,7 @@ class Waiting:
 class Handshake(asyncio.Protocol):
     """One socket before its upgrade; ``admit`` is called with it once its head is whole."""
 
-    __slots__ = ("_admit", "_data", "_timer", "_waiting", "address", "head", "is_gone", "raw", "transport")
+    __slots__ = ("_admit", "_data", "_timer", "_waiting", "address", "head", "is_gone", "rest", "transport")
 
     def __init__(self, waiting: Waiting, admit: Callable[[Handshake], None]) -> None:
         self._waiting = waiting
@@ -94,7 +133,7 @@ class Handshake(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.address = ""
         self.head: Head | None = None
-        self.raw = b""
+        self.rest = b""
         self.is_gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,21 +146,23 @@ class Handshake(asyncio.Protocol):
         self._waiting.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Gather the head; what follows it stays with it for picows."""
+        """Gather the head; what follows it is kept for picows."""
         if self.head is not None or self.is_gone:
             return
         self._data += data
         end = self._data.find(HEAD_END)
-        if end < 0:
-            if len(self._data) > HEAD_BYTES_MAX:
-                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too long")
+        if (len(self._data) if end < 0 else end) > HEAD_BYTES_MAX:
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too long")
             return
+        if end < 0:
+            return
+        end += len(HEAD_END)
         try:
-            self.head = Head(self._data[: end + len(HEAD_END)])
+            self.head = Head(self._data[:end])
         except ValueError as wrong:
             self.refuse(HTTPStatus.BAD_REQUEST, str(wrong))
             return
-        self.raw, self._data = self._data, b""
+        self.rest, self._data = self._data[end:], b""
         assert self.transport is not None
         self.transport.pause_reading()
         self._settle()

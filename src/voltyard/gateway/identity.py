@@ -13,15 +13,14 @@ ROOT = "ocpp"
 def identity(target: str) -> str:
     """Return the identity that a request target names, or an empty text (1.6-J §3.1.1, quirk Q4).
 
-    It is the last segment that is not empty; a query, doubled slashes and a repeated identity do no
-    harm. ``/ocpp`` alone names nobody.
+    It is the last segment that is not empty after decoding; a query, doubled slashes and a repeated
+    identity do no harm. ``/ocpp`` alone names nobody, nor does what cannot be printed.
     """
-    path = target.partition("?")[0].partition("#")[0]
-    segments = [unquote(part).strip() for part in path.split("/")]
-    named = [part for part in segments if part]
+    path = unquote(target.partition("?")[0].partition("#")[0])
+    named = [part.strip() for part in path.split("/") if part.strip()]
     if not named or (len(named) == 1 and named[0].lower() == ROOT):
         return ""
-    return named[-1]
+    return named[-1] if named[-1].isprintable() else ""
 
 
 def subprotocol(offered: str | None) -> str | None:
@@ -36,11 +35,11 @@ def subprotocol(offered: str | None) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in (name.lower() for name in names) else ""
 
 
-def password(authorization: str | None) -> str | None:
+def password(authorization: str | None, name: str = "") -> str | None:
     """Return the base64 of the password's bytes in a basic authorization, None when there is none.
 
-    The user name ends at the first colon and is not looked at: some chargers send another one than
-    their identity, and it proves nothing (quirk Q7).
+    The user name ends at the first colon, or after ``name`` if it is that one: an identity may hold a
+    colon (quirk Q6). Another name does no harm: some chargers send one, and it proves nothing (quirk Q7).
     """
     scheme, _, value = (authorization or "").strip().partition(" ")
     if scheme.lower() != "basic":
@@ -49,5 +48,7 @@ def password(authorization: str | None) -> str | None:
         pair = base64.b64decode(value.strip(), validate=True)
     except (binascii.Error, ValueError):
         return None
+    if ":" in name and pair.lower().startswith(f"{name}:".lower().encode()):
+        return base64.b64encode(pair[len(name.encode()) + 1 :]).decode()
     _, colon, secret = pair.partition(b":")
     return base64.b64encode(secret).decode() if colon else None

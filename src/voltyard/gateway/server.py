@@ -16,7 +16,7 @@ from voltyard.gateway.handshake import Handshake, Waiting
 from voltyard.gateway.takeover import take_over
 from voltyard.kernel.bus import Bus, read_event
 from voltyard.kernel.clock import Clock
-from voltyard.kernel.errors import Unserved, VoltyardError
+from voltyard.kernel.errors import Unavailable, VoltyardError
 from voltyard.kernel.ids import new_id
 from voltyard.kernel.limits import (
     ANSWER_BUDGET_S,
@@ -29,6 +29,8 @@ from voltyard.kernel.log import logger
 from voltyard.speech import Entry, GatewayStarted, Hello, Superseded, Thanked, Welcome
 
 TICK_S = 1.0
+CLOSE_S = 5.0
+"""How long a socket that is being closed may take to deliver what was sent."""
 BACKLOG = 4_096
 SERVICE_RESTART = 1012
 TEXTS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
@@ -60,8 +62,7 @@ class ChargerSocket(WSListener):
         elif kind in TEXTS or kind is WSMsgType.CONTINUATION:
             self._piece(frame)
         elif kind is WSMsgType.CLOSE:
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
+            self.close(WSCloseCode.OK.value, "")
         else:
             self._exchange.alive()
 
@@ -102,6 +103,8 @@ class ChargerSocket(WSListener):
         if self._transport is not None:
             self._transport.send_close(WSCloseCode(code), reason.encode()[:120])
             self._transport.disconnect()
+            # A peer that takes nothing would keep the socket, and what it was to get, for ever.
+            asyncio.get_running_loop().call_later(CLOSE_S, self.abort)
 
     def pause(self) -> None:
         """Take nothing more from the peer for now."""
@@ -120,7 +123,7 @@ class ChargerSocket(WSListener):
 
     def abort(self) -> None:
         """Drop a peer that gives no sign of life."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_disconnected:
             self._transport.underlying_transport.abort()
 
 
@@ -173,7 +176,8 @@ class Gateway:
                 await self._bus.request(
                     "central.gateway", GatewayStarted(self._name), Thanked, timeout_s=ANSWER_BUDGET_S
                 )
-            except Unserved:
+            except Unavailable as wrong:
+                self._log.warning("waiting for the desk", why=str(wrong))
                 await self._clock.sleep(TICK_S)
             else:
                 return
@@ -215,6 +219,9 @@ class Gateway:
                 ("Upgrade", "websocket"),
             )
             return
+        if head.flaw:
+            handshake.refuse(HTTPStatus.BAD_REQUEST, head.flaw, ("Sec-WebSocket-Version", "13"))
+            return
         name = identity.identity(head.target)
         if not name:
             handshake.refuse(HTTPStatus.NOT_FOUND, "the address must end with the charger's identity")
@@ -232,7 +239,7 @@ class Gateway:
                 self._name,
                 identity.SUBPROTOCOL,
                 handshake.address,
-                identity.password(head.headers.get("authorization")),
+                identity.password(head.headers.get("authorization"), name),
             ),
             Welcome,
             timeout_s=ANSWER_BUDGET_S,
@@ -273,8 +280,9 @@ class Gateway:
         transport = handshake.transport
         if handshake.is_gone or transport is None or transport.is_closing():
             return False
-        take_over(transport, handshake.raw, listener, protocol)
-        handshake.raw = b""
+        assert handshake.head is not None
+        take_over(transport, handshake.head.canonical() + handshake.rest, listener, protocol)
+        handshake.rest = b""
         with suppress(RuntimeError):  # the peer may have gone, or the exchange may have paused it
             transport.resume_reading()
         return True
@@ -299,13 +307,20 @@ class Gateway:
             await self._clock.sleep(TICK_S)
             now = self._clock.monotonic()
             for exchange, charger_socket in tuple(self._sockets.values()):
-                exchange.tick(now)
-                silent_s = now - exchange.heard_at
-                if silent_s >= SILENCE_S:
+                try:
+                    self._look_after(exchange, charger_socket, now)
+                except Exception:
+                    self._log.exception("exchange failed", charger_id=exchange.charger_id)
                     charger_socket.abort()
-                elif silent_s >= PING_S and not exchange.is_pinged:
-                    exchange.is_pinged = True
-                    charger_socket.ping()
+
+    def _look_after(self, exchange: Exchange, charger_socket: ChargerSocket, now: float) -> None:
+        exchange.tick(now)
+        silent_s = now - exchange.heard_at
+        if silent_s >= SILENCE_S:
+            charger_socket.abort()
+        elif silent_s >= PING_S and not exchange.is_pinged:
+            exchange.is_pinged = True
+            charger_socket.ping()
 
 
 class _Farewell(WSListener):

@@ -55,7 +55,7 @@ def take_over(
     websocket.connection_made(transport)
     rest = memoryview(head)
     while rest:
-        room = websocket.get_buffer(-1)
+        room = memoryview(websocket.get_buffer(-1))
         some = rest[: len(room)]
         room[: len(some)] = some
         websocket.buffer_updated(len(some))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -333,7 +333,7 @@ class Database:
 
         return await self._guarded(self._store.read(run))
 
-    async def _guarded(self, running: Any) -> Any:
+    async def _guarded(self, running: Awaitable[T]) -> T:
         try:
             return await running
         except IntegrityError as wrong:

@@ -1,85 +1,110 @@
-"""Migrations: bring a database to the newest form of its tables.
+"""The way of a database to the newest form of its tables.
 
-The scripts lie in ``migrations`` of a checkout, or in ``voltyard/_migrations`` of an installed wheel.
-There is no way back: a database that is newer than the code is refused.
+The migrations are read from a checkout or from the installed package, without any file of settings.
+All that are missing run in one transaction, and one process at a time: of several that start at once
+the others wait and then find nothing to do. There is no way back: an older form is restored from a
+backup.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from voltyard.kernel.errors import Conflict, VoltyardError
+from voltyard.kernel.db import DatabaseUnavailable
+from voltyard.kernel.errors import Conflict
 
-LOCK_NUMBER = 0x766F6C74
-"""The advisory lock under which PostgreSQL is migrated: processes may start together."""
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = (PACKAGE / "_migrations", PACKAGE.parents[1] / "migrations")
+# Any number will do, as long as nobody else takes it: "voltyard" in ASCII.
+LOCK = int.from_bytes(b"voltyard", "big")
+SQLITE_WAIT_S = 60.0
 
 
 class DatabaseNewer(Conflict):
-    """The database was migrated by a newer Voltyard than this one."""
+    """The database was used by a newer Voltyard, whose tables this one does not know."""
 
-    title = "The database is newer than this Voltyard: install the newer version again"
-
-
-def scripts() -> Path:
-    """Return the folder of the migration scripts. Raises: VoltyardError when it is missing."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "_migrations", package.parent.parent / "migrations"):
-        if (folder / "env.py").exists():
-            return folder
-    raise VoltyardError("the migration scripts are missing: install Voltyard again")
+    title = "The database belongs to a newer version of Voltyard"
 
 
-def configuration() -> Config:
-    """Return Alembic's configuration; there is no ini file."""
-    config = Config()
-    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+def scripts() -> ScriptDirectory:
+    """Return the migrations, from the installed package or else from the checkout."""
+    folder = next((each for each in FOLDERS if each.is_dir()), None)
+    assert folder is not None, f"there are no migrations in {FOLDERS}"
+    return ScriptDirectory(folder)
 
 
 def upgrade(url: str) -> None:
-    """Bring a database to the newest form; call it from a thread when an event loop runs.
+    """Bring a database to the newest form; waits for it, so call it in a thread of its own.
 
-    Raises: DatabaseNewer.
+    Raises: DatabaseNewer; DatabaseUnavailable.
     """
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(parsed, poolclass=NullPool, connect_args={"timeout": 30.0})
-        with engine.begin() as connection:
-            upgrade_connection(connection)
-        engine.dispose()
-    else:
-        asyncio.run(_upgrade_postgres(parsed))
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            _upgrade_sqlite(parsed)
+        else:
+            asyncio.run(_upgrade_postgres(parsed))
+    except (OperationalError, InterfaceError, OSError, TimeoutError) as wrong:
+        raise DatabaseUnavailable("the database cannot be brought up to date") from wrong
+
+
+def _upgrade_sqlite(url: sa.URL) -> None:
+    path = Path(url.database or "voltyard.db")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Foreign keys stay off, as is the default of a connection: a batch change copies and drops tables.
+    engine = sa.create_engine(
+        sa.URL.create("sqlite+pysqlite", database=str(path)),
+        connect_args={"timeout": SQLITE_WAIT_S, "isolation_level": None},
+        poolclass=NullPool,
+    )
+
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sa.event.listen(engine, "begin", start)
+    with engine.begin() as connection:
+        run(connection)
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        assert not broken, f"a migration left rows that name nothing: {broken[:5]}"
 
 
 async def _upgrade_postgres(url: sa.URL) -> None:
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            # Held until the transaction ends, so whoever comes second finds the work done.
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
-            await connection.run_sync(upgrade_connection)
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+            await connection.run_sync(run)
     finally:
         await engine.dispose()
 
 
-def upgrade_connection(connection: sa.Connection) -> None:
-    """Bring the database of an open connection to the newest form. Raises: DatabaseNewer."""
-    config = configuration()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    present = MigrationContext.configure(connection).get_current_heads()
-    if not set(present) <= known:
-        raise DatabaseNewer
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+def run(connection: sa.Connection) -> None:
+    """Run the missing migrations on a connection whose transaction is open. Raises: DatabaseNewer."""
+    script = scripts()
+
+    def missing(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+        known = {each.revision for each in script.walk_revisions()}
+        if strange := set(current) - known:
+            raise DatabaseNewer(
+                "install the Voltyard that this database was last used with, or a newer one",
+                revision=", ".join(sorted(strange)),
+            )
+        steps = script.iterate_revisions("heads", current, implicit_base=True)
+        return [
+            MigrationStep.upgrade_from_script(script.revision_map, each) for each in reversed(list(steps))
+        ]
+
+    context = MigrationContext.configure(connection, opts={"fn": missing})
+    with Operations.context(context):
+        context.run_migrations()

@@ -16,7 +16,7 @@ from voltyard.sim.outbox import Swipe
 from voltyard.sim.profiles import MAX, TX, TX_DEFAULT, Limit, Profile, read_profile, rounded_down
 from voltyard.sim.station import Station
 from voltyard.sim.tags import TagInfo, read_tag_info
-from voltyard.sim.upkeep import Upkeep
+from voltyard.sim.upkeep import GRACE_S, Upkeep
 
 Answer = Callable[[Station, Upkeep, Fields], Payload]
 
@@ -76,7 +76,7 @@ def _change_configuration(station: Station, _upkeep: Upkeep, fields: Fields) -> 
                 station.align_samples()
             case "authorizationkey":
                 # The new password is used for a new connection (security whitepaper, A01).
-                station.after("reconnect", 0, 0)
+                station.after("reconnect", 0, GRACE_S)
             case _:
                 pass
     return {"status": status}

@@ -6,7 +6,7 @@ code with the server, and answers what it does not know with NotImplemented.
 Invariants:
 - at most one call of its own is open; an answer that comes too late is told apart and ignored;
 - nothing but boots is said before the central system has accepted one (OCPP 1.6 §4.2);
-- how often ``tick`` is called changes nothing of what happens, or when;
+- how often ``tick`` is called changes nothing of what happens, only when it is said;
 - time never goes back: an earlier ``now`` counts as the latest one seen.
 """
 
@@ -292,11 +292,10 @@ class VirtualCharger:
 
     def _conclude(self) -> list[Effect]:
         self._station.settle()
-        # What was made due at once, such as a reboot, happens after the answer that promised it.
+        # What was made due at once, such as an upload, happens after the answer that promised it.
         self._advance(self._station.now)
-        if self._upkeep.reboots_when_said and not self._station.outbox.lasting:
-            self._go_down(self.plate.boot_s)
-            self._station.settle()
+        if not self._station.outbox.lasting:
+            self._upkeep.all_is_said()
         self._say_next()
         _, due_at = self._next_due()
         effects = [*self._effects, *(Log(text) for text in self._station.log)]

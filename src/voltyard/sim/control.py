@@ -58,7 +58,8 @@ def read_car(wished: Fields | None) -> Car:
     numbers = {"limit_a", "battery_wh", "soc", "ramp_a_per_s", "taper_soc"}
     for name, value in given.items():
         kind: type | tuple[type, ...] = {"name": str, "tells_soc": bool}.get(name, int)
-        if not isinstance(value, (int, float) if name in numbers else kind):
+        wanted = (int, float) if name in numbers else kind
+        if not isinstance(value, wanted) or isinstance(value, bool) != (kind is bool):
             raise BadPayload("Type", f"{name} has the wrong type")
     try:
         return Car(**given)

@@ -18,6 +18,10 @@ PATIENCE_S = 10.0
 """How long a soft reset waits for the end of its transactions to be acknowledged."""
 
 
+GRACE_S = 1.0
+"""Between an answer and going down for it, so that the answer arrives."""
+
+
 class Upkeep:
     """The slow procedures of one charger."""
 
@@ -35,7 +39,13 @@ class Upkeep:
         """Restart soon (§5.14): soft says everything first, hard does not wait."""
         self._station.end_all(f"{kind}Reset")
         self.reboots_when_said = kind == "Soft"
-        self._station.after("reboot", 0, PATIENCE_S if kind == "Soft" else 0)
+        self._station.after("reboot", 0, PATIENCE_S if kind == "Soft" else GRACE_S)
+
+    def all_is_said(self) -> None:
+        """Nothing of a transaction waits any more: a soft reset goes on."""
+        if self.reboots_when_said:
+            self.reboots_when_said = False
+            self._station.after("reboot", 0, GRACE_S)
 
     def rebooted(self) -> None:
         """The charger went down: what was under way is forgotten, a finished installation is not."""

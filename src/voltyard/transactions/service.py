@@ -251,9 +251,9 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     """
     open_by_number: dict[int, Any] = {}
     open_by_connector: dict[tuple[str, int], Any] = {}
-    for row in store.find_open(work, [place.charger_id for place, _ in metered]):
-        open_by_number[row.number] = row
-        open_by_connector[row.charger_id, row.connector] = row
+    for each in store.find_open(work, [place.charger_id for place, _ in metered]):
+        open_by_number[each.number] = each
+        open_by_connector[each.charger_id, each.connector] = each
     strange = [
         said.number
         for _, said in metered

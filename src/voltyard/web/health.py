@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from voltyard.kernel.actor import ANYONE
 from voltyard.kernel.context import Context
@@ -69,8 +69,8 @@ async def _tell(part: str, running: Awaitable[None]) -> str:
     return word
 
 
-def routes(ctx: Context) -> list[BaseRoute]:
-    """Return the routes for those who watch the process; they stand at the root."""
+def add(app: Starlette, ctx: Context) -> None:
+    """Add the routes for those who watch the process; they stand at the root."""
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -85,4 +85,6 @@ def routes(ctx: Context) -> list[BaseRoute]:
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    app.add_route("/healthz", healthz)
+    app.add_route("/readyz", readyz)
+    app.add_route("/metrics", metrics)

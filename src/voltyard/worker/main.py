@@ -39,4 +39,6 @@ async def run(ctx: Context, ready: Callable[[], None]) -> None:
                 await keep_house(ctx)
         except VoltyardError as wrong:
             log.warning("housekeeping put off", why=str(wrong))
+        except Exception:  # what is due is still due at the next beat
+            log.exception("housekeeping failed")
         await ctx.clock.sleep(BEAT_S)

@@ -44,7 +44,13 @@ def ask(
     now: float = 0,
 ) -> Effects:
     return session.ask(
-        token, "Reset", b'{"n":%d}' % hash(token), priority=priority, origin=origin, timeout_s=timeout_s, now=now
+        token,
+        "Reset",
+        b'{"n":%d}' % hash(token),
+        priority=priority,
+        origin=origin,
+        timeout_s=timeout_s,
+        now=now,
     )
 
 
@@ -80,14 +86,19 @@ def drained(session: Session) -> list[object]:
 def test_an_ask_is_sent_at_once_when_the_lane_is_free() -> None:
     session = Session("x")
     assert sent(ask(session, 7)) == [[2, "x1", "Reset", {"n": 7}]]
-    assert list(session.received(b'[3,"x1",{"status":"Accepted"}]', 1)) == [Answered(7, b'{"status":"Accepted"}')]
+    assert list(session.received(b'[3,"x1",{"status":"Accepted"}]', 1)) == [
+        Answered(7, b'{"status":"Accepted"}')
+    ]
 
 
 def test_at_most_one_of_our_calls_is_open() -> None:
     session = Session("x")
     ask(session, 1)
     assert ask(session, 2) == ()
-    assert list(session.received(b'[3,"x1",{}]', 1)) == [Answered(1, b"{}"), Send(b'[2,"x2","Reset",{"n":2}]')]
+    assert list(session.received(b'[3,"x1",{}]', 1)) == [
+        Answered(1, b"{}"),
+        Send(b'[2,"x2","Reset",{"n":2}]'),
+    ]
 
 
 def test_a_more_urgent_ask_goes_first() -> None:
@@ -169,7 +180,9 @@ def test_a_late_answer_is_noted_and_dropped() -> None:
     assert list(session.received(b'[4,"x1","GenericError"]', 11)) == [Noted("late_answer", '"x1"')]
 
 
-@pytest.mark.parametrize("answer", [b'[3,"other",{}]', b'[3,17,{}]', b'[3,"x2",{}]', b'[4,"y","X"]', b'[3,"xx",{}]'])
+@pytest.mark.parametrize(
+    "answer", [b'[3,"other",{}]', b"[3,17,{}]", b'[3,"x2",{}]', b'[4,"y","X"]', b'[3,"xx",{}]']
+)
 def test_an_answer_to_nothing_is_never_answered(answer: bytes) -> None:  # quirk Q23
     session = Session("x")
     ask(session, 1)
@@ -358,7 +371,9 @@ def test_nothing_is_sent_after_the_word_to_close() -> None:
     assert list(session.closed(11)) == [Dropped(2, UNSENT)]
 
 
-@given(st.lists(st.tuples(st.sampled_from(PRIORITIES), st.sampled_from("abc")), max_size=ASK_QUEUE_ORIGIN_MAX))
+@given(
+    st.lists(st.tuples(st.sampled_from(PRIORITIES), st.sampled_from("abc")), max_size=ASK_QUEUE_ORIGIN_MAX)
+)
 def test_each_ask_ends_once_in_order_of_class(asks: list[tuple[Priority, str]]) -> None:
     session = Session("x")
     ask(session, -1)
@@ -459,7 +474,11 @@ class TwoLanes(RuleBasedStateMachine):
     def they_answer(self, is_error: bool) -> None:
         assert self.open is not None
         message_id = self.open[0]
-        self.take(self.session.received(json.dumps([4, message_id, "X"] if is_error else [3, message_id, {}]), self.now))
+        self.take(
+            self.session.received(
+                json.dumps([4, message_id, "X"] if is_error else [3, message_id, {}]), self.now
+            )
+        )
 
     @rule(number=st.integers(0, 9))
     def they_answer_something_else(self, number: int) -> None:
@@ -487,7 +506,9 @@ class TwoLanes(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.take(self.session.tick(self.now))
-        assert self.session.wake_at is None or self.session.wake_at > self.now, "a deadline never passes unseen"
+        assert self.session.wake_at is None or self.session.wake_at > self.now, (
+            "a deadline never passes unseen"
+        )
 
     @rule()
     @precondition(lambda self: self.now > 60)

@@ -143,7 +143,7 @@ def test_the_installers_limit_takes_effect_after_a_reboot(bench):
     bench.charge()
     assert bench.state()["offered_a"] == 32
     bench.ask("Reset", type="Hard")
-    bench.wait(5)
+    bench.wait(6)
     bench.connect()
     bench.swipe()
     assert bench.state()["offered_a"] == 10

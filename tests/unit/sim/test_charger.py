@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.sim.driving import CAR, START, Bench, profile
 from voltyard.sim.car import Car
-from voltyard.sim.charger import Disconnect, Reboot, Send, VirtualCharger, WakeAt
+from voltyard.sim.charger import VirtualCharger, WakeAt
 from voltyard.sim.station import Nameplate
 
 TX_ACTIONS = ("StartTransaction", "StopTransaction", "MeterValues")
@@ -325,38 +325,48 @@ def test_a_charger_that_is_connected_early_has_power_again():
 def test_a_new_password_ends_the_connection_after_the_answer():
     bench = Bench().connect()
     assert bench.machine.password is None
-    text = '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"0123456789abcdef"}]'
-    effects = bench.machine.received(text, bench.now)
-    assert [type(effect) for effect in effects if isinstance(effect, Send | Disconnect)] == [Send, Disconnect]
+    assert bench.set_key("AuthorizationKey", "0123456789abcdef") == "Accepted"
+    assert bench.disconnects == []
+    bench.wait(1)
+    assert bench.disconnects == ["new password"]
     assert bench.machine.password == "0123456789abcdef"
 
 
-def test_a_soft_reset_says_its_stop_first_and_a_hard_one_does_not_wait():
-    for kind, stops_before in (("Soft", 1), ("Hard", 0)):
-        bench = Bench().connect().charge()
-        assert bench.ask("Reset", type=kind) == {"status": "Accepted"}
-        assert bench.reboots == [5.0]
-        assert len(bench.all("StopTransaction")) == stops_before
-        bench.wait(5)
-        bench.connect()
-        assert [one["reason"] for one in bench.all("StopTransaction")] == [f"{kind}Reset"]
-        assert bench.status == "Preparing"
-
-
-def test_a_soft_reset_does_not_wait_for_ever():
+@pytest.mark.parametrize("kind", ["Soft", "Hard"])
+def test_a_reset_ends_the_session_and_reboots_after_its_answer(kind):
     bench = Bench().connect().charge()
-    bench.is_mute = True
-    bench.ask("Reset", type="Soft")
-    bench.wait(9)
+    assert bench.ask("Reset", type=kind) == {"status": "Accepted"}
     assert bench.reboots == []
     bench.wait(1)
-    assert bench.reboots == [5.0]
+    assert (bench.disconnects, bench.reboots) == (["reboot"], [5.0])
+    bench.wait(5)
+    bench.connect()
+    assert [one["reason"] for one in bench.all("StopTransaction")] == [f"{kind}Reset"]
+    assert bench.status == "Preparing"
 
 
-def test_the_reboot_follows_the_answer():
+def test_a_soft_reset_says_its_stop_first_and_a_hard_one_does_not_wait():
+    for kind, waited_s in (("Soft", 10), ("Hard", 1)):
+        bench = Bench().connect().charge()
+        bench.is_mute = True
+        bench.ask("Reset", type=kind)
+        bench.wait(waited_s - 0.5)
+        assert bench.reboots == []
+        bench.wait(0.5)
+        assert bench.reboots == [5.0]
+        bench.is_mute = False
+        bench.wait(5)
+        bench.connect()
+        assert bench.all("StopTransaction")[-1]["reason"] == f"{kind}Reset"
+
+
+def test_a_session_that_begins_while_a_reset_is_under_way_ends_with_the_reboot():
     bench = Bench().connect()
-    effects = bench.machine.received('[2,"1","Reset",{"type":"Hard"}]', bench.now)
-    assert [type(one) for one in effects if not isinstance(one, WakeAt)] == [Send, Disconnect, Reboot]
+    bench.ask("Reset", type="Hard")
+    bench.charge()
+    bench.wait(6)
+    bench.connect()
+    assert [one["reason"] for one in bench.all("StopTransaction")] == ["Reboot"]
 
 
 # The rest of the surface
@@ -426,7 +436,9 @@ moves = st.lists(
         st.tuples(st.just("plug"), st.integers(1, 2)),
         st.tuples(st.just("unplug"), st.integers(1, 2)),
         st.tuples(st.just("swipe"), st.sampled_from(["A", "B", "C"])),
-        st.tuples(st.sampled_from(["lose", "connect", "cut", "mend", "power", "reset", "mute", "refuse"]), st.none()),
+        st.tuples(
+            st.sampled_from(["lose", "connect", "cut", "mend", "power", "reset", "mute", "refuse"]), st.none()
+        ),
         st.tuples(st.just("max"), st.integers(0, 40)),
         st.tuples(st.just("default"), st.integers(0, 40)),
         st.tuples(st.just("fault"), st.integers(0, 2)),

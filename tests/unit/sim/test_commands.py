@@ -65,13 +65,14 @@ async def test_a_fleet_takes_its_identities_from_a_passwords_file(tmp_path):
         await interrupted(process)
 
 
+def on_a_terminal(code: str, terminal: int) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code], stdin=terminal, stdout=subprocess.PIPE, text=True)
+
+
 async def test_q_in_the_terminal_ends_a_charger():
     person, terminal = os.openpty()
     async with open_office() as office:
-        code = CHARGER.format(url=office.url).replace(", control_port=0", "")
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=terminal, stdout=subprocess.PIPE, text=True
-        )
+        process = on_a_terminal(CHARGER.format(url=office.url).replace(", control_port=0", ""), terminal)
         await office.until(lambda: office.count("StatusNotification", "CP7") == 2)
         os.write(person, b"q")
         out, _ = await asyncio.to_thread(process.communicate, timeout=20)

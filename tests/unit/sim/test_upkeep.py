@@ -58,6 +58,6 @@ def test_a_reboot_forgets_an_upload():
     bench = Bench().connect()
     bench.ask("GetDiagnostics", location="ftp://example.org/in")
     bench.ask("Reset", type="Hard")
-    bench.wait(5)
+    bench.wait(6)
     bench.connect().wait(60)
     assert told(bench, "DiagnosticsStatusNotification") == ["Uploading"]

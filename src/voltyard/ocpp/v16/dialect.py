@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -314,8 +314,9 @@ def _status(word: str, flaws: list[str]) -> ConnectorStatus | None:
     try:
         return ConnectorStatus(word)
     except ValueError:
-        flaws.append("alias_word")
-        return _STATUS_WORDS.get("".join(filter(str.isalpha, word)).casefold())
+        known = _STATUS_WORDS.get("".join(filter(str.isalpha, word)).casefold())
+        flaws.append("unknown_status" if known is None else "alias_word")
+        return known
 
 
 def _reason(word: str | None, flaws: list[str]) -> str | None:
@@ -350,6 +351,7 @@ def answer(said: Said, reply: Reply) -> bytes:
         case VendorReply(status, data):
             assert isinstance(said, VendorTold), said
             return _checked(messages.DataTransferAnswer, {"status": status, "data": data})
+    assert_never(reply)
 
 
 _DEMANDING: Final = (Booted, Beat, MayCharge, Started, VendorTold)
@@ -417,6 +419,7 @@ def write(ask: Ask) -> tuple[str, bytes]:
             return _request(messages.DataTransfer, {"vendorId": vendor, "messageId": kind, "data": data})
         case ByHand(action, payload):
             return action, _by_hand(action, payload)
+    assert_never(ask)
 
 
 def read_answer(ask: Ask, payload: bytes) -> Outcome:
@@ -464,7 +467,7 @@ def _invalid(wrong: msgspec.ValidationError) -> Invalid:
     field = place[1] if place else ""
     length = _LENGTH.search(text)
     problem = f"shorten it to at most {length[1]} characters" if length else _PLACE.sub("", text)
-    pointer = "/" + field.replace(".", "/").replace("[...]", "/0") if field else ""
+    pointer = "/" + field.replace(".", "/").replace("[", "/").replace("]", "") if field else ""
     return Invalid(f"{field}: {problem}" if field else problem, ((pointer, problem),))
 
 

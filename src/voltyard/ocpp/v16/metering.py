@@ -143,17 +143,22 @@ def readings(
         for row in rows:
             if row[1] is not context and row[1] != context:
                 # The begin and the end of a transaction may share an instant's array.
-                groups: dict[str | None, list[_Sample]] = {}
-                for one in rows:
-                    groups.setdefault(one[1], []).append(one)
-                readings_ = (_reading(group, told_at, word, flaws) for word, group in groups.items())
-                found += [reading for reading in readings_ if reading is not None]
+                groups = _by_context(rows, flaws)
                 break
         else:
-            reading = _reading(rows, told_at, context, flaws)
+            groups = {_context(context, flaws): rows}
+        for word, group in groups.items():
+            reading = _reading(group, told_at, word, flaws)
             if reading is not None:
                 found.append(reading)
     return tuple(found)
+
+
+def _by_context(rows: list[_Sample], flaws: list[str]) -> dict[str, list[_Sample]]:
+    groups: dict[str, list[_Sample]] = {}
+    for row in rows:
+        groups.setdefault(_context(row[1], flaws), []).append(row)
+    return groups
 
 
 def _context(word: str | None, flaws: list[str]) -> str:
@@ -165,7 +170,7 @@ def _context(word: str | None, flaws: list[str]) -> str:
 
 
 def _reading(
-    samples: list[_Sample], told_at: datetime | None, context: str | None, flaws: list[str]
+    samples: list[_Sample], told_at: datetime | None, context: str, flaws: list[str]
 ) -> Reading | None:
     """Return the samples of one instant and context as a reading, None when they tell nothing."""
     row: list[float | None] = [None] * _PLACES
@@ -209,7 +214,7 @@ def _reading(
     )
     return Reading(
         told_at,
-        _context(context, flaws),
+        context,
         e if e is not None else _sum(e1, e2, e3),
         p if p1 is None and p2 is None and p3 is None else _power(p, (p1, p2, p3), flaws),
         PerPhase(c1, c2, c3) if c is None else _phases(c, (c1, c2, c3), ("Current.Import", "A"), others),

@@ -130,65 +130,219 @@ def without(payload: dict[str, Any], *fields: str) -> dict[str, Any]:
     ("quirk", "action", "payload", "said", "flaws"),
     [
         ("Q16", "Heartbeat", b"{}", Beat(), []),
-        ("Q24", "StatusNotification", STATUS | {"connectorId": "1"}, StatusTold(1, ConnectorStatus.CHARGING),
-         ["number_as_text"]),
+        (
+            "Q24",
+            "StatusNotification",
+            STATUS | {"connectorId": "1"},
+            StatusTold(1, ConnectorStatus.CHARGING),
+            ["number_as_text"],
+        ),
         ("Q24", "Authorize", {"idTag": 4711}, MayCharge("4711"), ["number_for_text"]),
-        ("Q24", "MeterValues", METERS | {"meterValue": [{"timestamp": AT, "sampledValue": [{"value": 1500.0}]}]},
-         Metered(1, 57, (READING,)), ["number_for_text"]),
-        ("Q25", "MeterValues", METERS | {"meterValue": METER[0]}, Metered(1, 57, (READING,)), ["object_for_array"]),
-        ("Q25", "MeterValues", METERS | {"meterValue": [{"timestamp": AT, "sampledValue": []}]},
-         Metered(1, 57, ()), ["no_sampled_value"]),
-        ("Q26", "MeterValues",
-         METERS | {"meterValue": [{"timestamp": AT, "sampledValue": [
-             {"value": "50", "measurand": "Frequency", "unit": "Hz"},
-             {"value": "7", "measurand": "Power.Active.Import", "phase": "L1-N", "unit": "kW"}]}]},
-         Metered(1, 57, (Reading(NOON, power_w=7000, frequency_hz=50),)), ["alias_word"]),
-        ("Q26", "StatusNotification", STATUS | {"status": "suspended_ev"}, StatusTold(1, ConnectorStatus.SUSPENDED_EV),
-         ["alias_word"]),
-        ("Q26", "StatusNotification", STATUS | {"status": "Occupied"}, StatusTold(1, ConnectorStatus.PREPARING),
-         ["alias_word"]),
+        (
+            "Q24",
+            "MeterValues",
+            METERS | {"meterValue": [{"timestamp": AT, "sampledValue": [{"value": 1500.0}]}]},
+            Metered(1, 57, (READING,)),
+            ["number_for_text"],
+        ),
+        (
+            "Q25",
+            "MeterValues",
+            METERS | {"meterValue": METER[0]},
+            Metered(1, 57, (READING,)),
+            ["object_for_array"],
+        ),
+        (
+            "Q25",
+            "MeterValues",
+            METERS | {"meterValue": [{"timestamp": AT, "sampledValue": []}]},
+            Metered(1, 57, ()),
+            ["no_sampled_value"],
+        ),
+        (
+            "Q26",
+            "MeterValues",
+            METERS
+            | {
+                "meterValue": [
+                    {
+                        "timestamp": AT,
+                        "sampledValue": [
+                            {"value": "50", "measurand": "Frequency", "unit": "Hz"},
+                            {"value": "7", "measurand": "Power.Active.Import", "phase": "L1-N", "unit": "kW"},
+                        ],
+                    }
+                ]
+            },
+            Metered(1, 57, (Reading(NOON, power_w=7000, frequency_hz=50),)),
+            ["alias_word"],
+        ),
+        (
+            "Q26",
+            "StatusNotification",
+            STATUS | {"status": "suspended_ev"},
+            StatusTold(1, ConnectorStatus.SUSPENDED_EV),
+            ["alias_word"],
+        ),
+        (
+            "Q26",
+            "StatusNotification",
+            STATUS | {"status": "Occupied"},
+            StatusTold(1, ConnectorStatus.PREPARING),
+            ["alias_word"],
+        ),
         ("Q26", "StopTransaction", STOP | {"reason": "local"}, Ended(57, 20, NOON, "Local"), ["alias_word"]),
-        ("Q26", "StopTransaction", STOP | {"reason": "Vendor"}, Ended(57, 20, NOON, "Vendor"), ["unknown_reason"]),
-        ("Q28", "MeterValues", METERS | {"meterValue": [{"timestamp": AT, "sampledValue": [
-            {"value": "NaN"}, {"value": "16,5", "measurand": "Current.Import"}]}]},
-         Metered(1, 57, (Reading(NOON, current_a=PerPhase(16.5)),)), ["unreadable_value", "decimal_comma"]),
+        (
+            "Q26",
+            "StopTransaction",
+            STOP | {"reason": "Vendor"},
+            Ended(57, 20, NOON, "Vendor"),
+            ["unknown_reason"],
+        ),
+        (
+            "Q28",
+            "MeterValues",
+            METERS
+            | {
+                "meterValue": [
+                    {
+                        "timestamp": AT,
+                        "sampledValue": [{"value": "NaN"}, {"value": "16,5", "measurand": "Current.Import"}],
+                    }
+                ]
+            },
+            Metered(1, 57, (Reading(NOON, current_a=PerPhase(16.5)),)),
+            ["unreadable_value", "decimal_comma"],
+        ),
         ("Q30", "Authorize", {"idTag": "04A1", "vendor": {"x": 1}}, MayCharge("04A1"), []),
-        ("Q31", "BootNotification", {}, Booted("", ""), ["missing_chargePointVendor", "missing_chargePointModel"]),
-        ("Q31", "StatusNotification", without(STATUS, "errorCode"), StatusTold(1, ConnectorStatus.CHARGING),
-         ["missing_errorCode"]),
-        ("Q31", "StartTransaction", without(START, "meterStart", "timestamp"), Started(1, "04A1", 0),
-         ["missing_meterStart", "missing_timestamp"]),
-        ("Q31", "StopTransaction", {"transactionId": 57, "meterStop": 20}, Ended(57, 20), ["missing_timestamp"]),
-        ("Q31", "StopTransaction", without(STOP, "meterStop") | {"transactionData": METER},
-         Ended(57, 1500, NOON, readings=(READING,)), ["missing_meterStop"]),
+        (
+            "Q31",
+            "BootNotification",
+            {},
+            Booted("", ""),
+            ["missing_chargePointVendor", "missing_chargePointModel"],
+        ),
+        (
+            "Q31",
+            "StatusNotification",
+            without(STATUS, "errorCode"),
+            StatusTold(1, ConnectorStatus.CHARGING),
+            ["missing_errorCode"],
+        ),
+        (
+            "Q31",
+            "StartTransaction",
+            without(START, "meterStart", "timestamp"),
+            Started(1, "04A1", 0),
+            ["missing_meterStart", "missing_timestamp"],
+        ),
+        (
+            "Q31",
+            "StopTransaction",
+            {"transactionId": 57, "meterStop": 20},
+            Ended(57, 20),
+            ["missing_timestamp"],
+        ),
+        (
+            "Q31",
+            "StopTransaction",
+            without(STOP, "meterStop") | {"transactionData": METER},
+            Ended(57, 1500, NOON, readings=(READING,)),
+            ["missing_meterStop"],
+        ),
         ("Q31", "StopTransaction", without(STOP, "meterStop"), Ended(57, 0, NOON), ["missing_meterStop"]),
-        ("Q31", "StopTransaction", without(STOP, "transactionId"), Ended(0, 20, NOON), ["missing_transactionId"]),
+        (
+            "Q31",
+            "StopTransaction",
+            without(STOP, "transactionId"),
+            Ended(0, 20, NOON),
+            ["missing_transactionId"],
+        ),
         ("Q31", "StopTransaction", STOP | {"idTag": ""}, Ended(57, 20, NOON), ["empty_tag"]),
         ("Q31", "MeterValues", {"connectorId": 1}, Metered(1, None, ()), ["missing_meterValue"]),
-        ("Q31", "MeterValues", without(METERS, "connectorId"), Metered(0, 57, (READING,)), ["missing_connectorId"]),
-        ("Q31", "MeterValues", METERS | {"connectorId": -1}, Metered(0, 57, (READING,)), ["missing_connectorId"]),
-        ("Q31", "MeterValues", METERS | {"meterValue": [{"sampledValue": [{"value": "1500"}]}]},
-         Metered(1, 57, (Reading(energy_wh=1500),)), ["missing_timestamp"]),
-        ("Q32", "StatusNotification", STATUS | {"info": "null", "vendorErrorCode": "0x0000", "vendorId": ""},
-         StatusTold(1, ConnectorStatus.CHARGING), []),
-        ("Q32", "StatusNotification", STATUS | {"info": "-", "vendorErrorCode": "0"},
-         StatusTold(1, ConnectorStatus.CHARGING), []),
-        ("Q34", "Authorize", {"idTag": "20:69:C0:21:AB:CD:EF:01:02"}, MayCharge("20:69:C0:21:AB:CD:EF"), ["long_tag"]),
+        (
+            "Q31",
+            "MeterValues",
+            without(METERS, "connectorId"),
+            Metered(0, 57, (READING,)),
+            ["missing_connectorId"],
+        ),
+        (
+            "Q31",
+            "MeterValues",
+            METERS | {"connectorId": -1},
+            Metered(0, 57, (READING,)),
+            ["missing_connectorId"],
+        ),
+        (
+            "Q31",
+            "MeterValues",
+            METERS | {"meterValue": [{"sampledValue": [{"value": "1500"}]}]},
+            Metered(1, 57, (Reading(energy_wh=1500),)),
+            ["missing_timestamp"],
+        ),
+        (
+            "Q32",
+            "StatusNotification",
+            STATUS | {"info": "null", "vendorErrorCode": "0x0000", "vendorId": ""},
+            StatusTold(1, ConnectorStatus.CHARGING),
+            [],
+        ),
+        (
+            "Q32",
+            "StatusNotification",
+            STATUS | {"info": "-", "vendorErrorCode": "0"},
+            StatusTold(1, ConnectorStatus.CHARGING),
+            [],
+        ),
+        (
+            "Q34",
+            "Authorize",
+            {"idTag": "20:69:C0:21:AB:CD:EF:01:02"},
+            MayCharge("20:69:C0:21:AB:CD:EF"),
+            ["long_tag"],
+        ),
         ("Q34", "Authorize", {"idTag": " 04a1 "}, MayCharge("04a1"), []),
         ("Q34", "StartTransaction", START | {"idTag": ""}, Started(1, "", 10, NOON), ["empty_tag"]),
-        ("Q35", "StartTransaction", START | {"timestamp": "2026-03-01T12:00:00"}, Started(1, "04A1", 10, NOON),
-         ["time_without_offset"]),
-        ("Q35", "StartTransaction", START | {"timestamp": "2026-03-01T14:00:00+02"}, Started(1, "04A1", 10, NOON), []),
-        ("Q35", "StartTransaction", START | {"timestamp": "2026-03-01T12:00:00.1234567z"},
-         Started(1, "04A1", 10, NOON + timedelta(microseconds=123_457)), []),
-        ("Q35", "StartTransaction", START | {"timestamp": "soon"}, Started(1, "04A1", 10, None),
-         ["unreadable_time", "missing_timestamp"]),
-        ("Q35", "StatusNotification", STATUS | {"timestamp": "soon"}, StatusTold(1, ConnectorStatus.CHARGING),
-         ["unreadable_time"]),
+        (
+            "Q35",
+            "StartTransaction",
+            START | {"timestamp": "2026-03-01T12:00:00"},
+            Started(1, "04A1", 10, NOON),
+            ["time_without_offset"],
+        ),
+        (
+            "Q35",
+            "StartTransaction",
+            START | {"timestamp": "2026-03-01T14:00:00+02"},
+            Started(1, "04A1", 10, NOON),
+            [],
+        ),
+        (
+            "Q35",
+            "StartTransaction",
+            START | {"timestamp": "2026-03-01T12:00:00.1234567z"},
+            Started(1, "04A1", 10, NOON + timedelta(microseconds=123_457)),
+            [],
+        ),
+        (
+            "Q35",
+            "StartTransaction",
+            START | {"timestamp": "soon"},
+            Started(1, "04A1", 10, None),
+            ["unreadable_time", "missing_timestamp"],
+        ),
+        (
+            "Q35",
+            "StatusNotification",
+            STATUS | {"timestamp": "soon"},
+            StatusTold(1, ConnectorStatus.CHARGING),
+            ["unreadable_time"],
+        ),
         ("Q38", "StopTransaction", STOP | {"transactionId": 0}, Ended(0, 20, NOON), []),
         ("NUL", "Authorize", {"idTag": "04\x00A1"}, MayCharge("04A1"), []),
     ],
-)  # fmt: skip
+)
 def test_a_quirk_is_tolerated_and_noted(
     quirk: str, action: str, payload: object, said: Said, flaws: list[str]
 ) -> None:
@@ -214,7 +368,11 @@ def test_a_quirk_is_tolerated_and_noted(
         ("MeterReadings", {}, "NotImplemented"),
         ("SecurityEventNotification", {}, "NotSupported"),
         ("RemoteStartTransaction", {}, "NotSupported"),
-        *((action, b"[1]", "FormationViolation") for action in messages.FROM_CHARGER if action != "Heartbeat"),
+        *(
+            (action, b"[1]", "FormationViolation")
+            for action in messages.FROM_CHARGER
+            if action != "Heartbeat"
+        ),
     ],
 )
 def test_what_nothing_can_replace_is_refused(action: str, payload: object, code: str) -> None:
@@ -224,8 +382,31 @@ def test_what_nothing_can_replace_is_refused(action: str, payload: object, code:
 
 
 NAMES = st.sampled_from(
-    "connectorId transactionId idTag meterStart meterStop timestamp meterValue sampledValue transactionData value "
-    "measurand unit phase context location format status errorCode info vendorId vendorErrorCode reason data".split()
+    [
+        "connectorId",
+        "transactionId",
+        "idTag",
+        "meterStart",
+        "meterStop",
+        "timestamp",
+        "meterValue",
+        "sampledValue",
+        "transactionData",
+        "value",
+        "measurand",
+        "unit",
+        "phase",
+        "context",
+        "location",
+        "format",
+        "status",
+        "errorCode",
+        "info",
+        "vendorId",
+        "vendorErrorCode",
+        "reason",
+        "data",
+    ]
 )
 json_values = st.recursive(
     st.none()
@@ -233,7 +414,9 @@ json_values = st.recursive(
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=6)
-    | st.sampled_from(["1", AT, "0001-01-01T00:00:00+14:00", "kWh", "Charging", "1,5", "Power.Active.Import", "L1"]),
+    | st.sampled_from(
+        ["1", AT, "0001-01-01T00:00:00+14:00", "kWh", "Charging", "1,5", "Power.Active.Import", "L1"]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6),
     max_leaves=20,
 )
@@ -278,7 +461,11 @@ SAID: dict[str, Said] = {
 }
 times = st.datetimes(datetime(2000, 1, 1), timezones=st.sampled_from([UTC, BERLIN]))  # noqa: DTZ001
 judged = st.builds(
-    Judged, st.sampled_from(Verdict), st.integers(1, 2**31 - 1), st.none() | times, st.none() | st.text(max_size=30)
+    Judged,
+    st.sampled_from(Verdict),
+    st.integers(1, 2**31 - 1),
+    st.none() | times,
+    st.none() | st.text(max_size=30),
 )
 REPLIES: dict[str, st.SearchStrategy[Reply]] = {
     "BootNotification": st.builds(Welcomed, st.sampled_from(Registration), times, st.integers(-5, 999)),
@@ -319,7 +506,11 @@ def test_what_is_answered_fits_the_schema(data: st.DataObject, action: str) -> N
                 "idTagInfo": {"status": "Accepted", "expiryDate": AT, "parentIdTag": "P"},
             },
         ),
-        (MayCharge("A"), Judged(Verdict.ACCEPTED, parent_tag="P" * 21), {"idTagInfo": {"status": "Accepted"}}),
+        (
+            MayCharge("A"),
+            Judged(Verdict.ACCEPTED, parent_tag="P" * 21),
+            {"idTagInfo": {"status": "Accepted"}},
+        ),
         (Ended(1, 2), Judged(), {}),
         (Ended(1, 2), Thanks(), {}),
         (Metered(1, 2, ()), Thanks(), {}),
@@ -388,8 +579,16 @@ def test_what_is_written_fits_the_schema(ask: Ask) -> None:
         (SetKey("K", "V"), "ChangeConfiguration", {"key": "K", "value": "V"}),
         (GetKeys(), "GetConfiguration", {}),
         (GetKeys(("A", "B")), "GetConfiguration", {"key": ["A", "B"]}),
-        (SetAvailability(0, is_operative=False), "ChangeAvailability", {"connectorId": 0, "type": "Inoperative"}),
-        (SetAvailability(1, is_operative=True), "ChangeAvailability", {"connectorId": 1, "type": "Operative"}),
+        (
+            SetAvailability(0, is_operative=False),
+            "ChangeAvailability",
+            {"connectorId": 0, "type": "Inoperative"},
+        ),
+        (
+            SetAvailability(1, is_operative=True),
+            "ChangeAvailability",
+            {"connectorId": 1, "type": "Operative"},
+        ),
         (Unlock(1), "UnlockConnector", {"connectorId": 1}),
         (ForgetCards(), "ClearCache", {}),
         (Trigger("MeterValues", 1), "TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 1}),

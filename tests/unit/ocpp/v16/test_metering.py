@@ -49,7 +49,11 @@ POWER = "Power.Active.Import"
         ([("16", "Current.Import", None, "A")], "current_a", PerPhase(16)),
         ([("16", "Current.Import", "L2", "A")], "current_a", PerPhase(None, 16)),
         ([("1", "Current.Import", "L1-N"), ("3", "Current.Import", "L3")], "current_a", PerPhase(1, None, 3)),
-        ([("230", "Voltage", "L1-N", "V"), ("231", "Voltage", "L3-N")], "voltage_v", PerPhase(230, None, 231)),
+        (
+            [("230", "Voltage", "L1-N", "V"), ("231", "Voltage", "L3-N")],
+            "voltage_v",
+            PerPhase(230, None, 231),
+        ),
         ([("230", "Voltage")], "voltage_v", PerPhase(230)),
         ([("16", "Current.Offered", None, "A")], "offered_a", 16),
         ([("16", "Current.Offered", "L1"), ("15", "Current.Offered", "L2")], "offered_a", 16),
@@ -86,7 +90,9 @@ def test_a_quantity_lands_in_its_place_in_our_unit(
         (("5", ENERGY, None, "Wh", "outlet", None, "raw"), "energy_wh", 5),
     ],
 )
-def test_an_alias_is_taken_for_its_word_and_noted(words: tuple[str, ...], field: str, value: object) -> None:  # Q26
+def test_an_alias_is_taken_for_its_word_and_noted(
+    words: tuple[str, ...], field: str, value: object
+) -> None:  # Q26
     reading, flaws = read(sample(*words))
     assert getattr(reading, field) == value
     assert flaws == ["alias_word"]
@@ -173,6 +179,16 @@ def test_each_context_of_an_instant_is_a_reading() -> None:
         Reading(NOON, "Transaction.End", 900, 5),
     )
     assert flaws == ["unreadable_value"]
+
+
+def test_a_context_that_is_not_told_is_the_periodic_one() -> None:
+    reading, flaws = read(
+        sample("5"),
+        sample("7", POWER, None, None, None, "Sample.Periodic"),
+        sample("50", "SoC", None, None, None, "sample.periodic"),
+    )
+    assert reading == Reading(NOON, energy_wh=5, power_w=7, soc_percent=50)
+    assert flaws == ["alias_word"]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,23 @@ DECODERS = (
     told.PROGRESS,
 )
 NAMES = st.sampled_from(
-    "connectorId transactionId meterStart meterStop timestamp sampledValue meterValue transactionData value unit "
-    "idTag status data vendorId info".split()
+    [
+        "connectorId",
+        "transactionId",
+        "meterStart",
+        "meterStop",
+        "timestamp",
+        "sampledValue",
+        "meterValue",
+        "transactionData",
+        "value",
+        "unit",
+        "idTag",
+        "status",
+        "data",
+        "vendorId",
+        "info",
+    ]
 )
 json_values = st.recursive(
     st.none()
@@ -39,7 +54,9 @@ json_values = st.recursive(
 
 
 @settings(deadline=None)
-@given(json_values.map(lambda it: json.dumps(it).encode()) | st.binary(max_size=30), st.sampled_from(DECODERS))
+@given(
+    json_values.map(lambda it: json.dumps(it).encode()) | st.binary(max_size=30), st.sampled_from(DECODERS)
+)
 def test_read_never_raises(payload: bytes, decoder: Any) -> None:
     for found in (told.read(decoder, payload, []), told.read_meters(payload, [])):
         assert found is None or hasattr(found, "__struct_fields__")
@@ -206,7 +223,7 @@ def test_unknown_fields_are_ignored() -> None:  # Q30
     assert start(idTag="A", connectorId="1", vendorField=1)[0] == told.Start(1, "A")
 
 
-@pytest.mark.parametrize("payload", [b"[]", b"7", b"", b'{"a"', b'\xff{}', b'{"idTag":' + b"[" * 5_000])
+@pytest.mark.parametrize("payload", [b"[]", b"7", b"", b'{"a"', b"\xff{}", b'{"idTag":' + b"[" * 5_000])
 def test_what_is_no_object_is_none(payload: bytes) -> None:
     assert told.read(told.START, payload, []) is None
     assert told.read_meters(payload, []) is None

@@ -1,0 +1,84 @@
+"""/me and /tokens."""
+
+import httpx2
+import pytest
+
+from voltyard.accounts import service as accounts
+from voltyard.kernel.context import Context
+
+from .conftest import Person
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/me"), ("PATCH", "/me"), ("GET", "/tokens"), ("POST", "/tokens"), ("DELETE", "/tokens/tok_1")],
+)
+async def test_nobody_is_told_to_log_in(anonymous: httpx2.AsyncClient, method: str, path: str):
+    answer = await anonymous.request(
+        method, path, json={"name": "x"} if method in {"PATCH", "POST"} else None
+    )
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["code"] == "unauthenticated"
+
+
+async def test_one_sees_oneself(owner: Person):
+    answer = await owner.http.get("/me")
+    assert answer.status_code == 200
+    assert answer.json()["email"] == "owner@example.com"
+    assert answer.json()["teams"][0]["is_personal"] is True
+
+
+async def test_one_changes_ones_language(owner: Person):
+    answer = await owner.http.patch("/me", json={"language": "nl", "name": "Olga"})
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["language"], answer.json()["name"]) == ("nl", "Olga")
+    assert (await owner.http.get("/me")).json()["language"] == "nl"
+
+
+async def test_a_language_that_is_not_there_is_pointed_at(owner: Person):
+    answer = await owner.http.patch("/me", json={"language": "tlh"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/language"
+
+
+async def test_an_unknown_field_is_pointed_at(owner: Person):
+    answer = await owner.http.patch("/me", json={"is_admin": True})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/is_admin"
+    assert (await owner.http.get("/me")).json()["is_admin"] is False
+
+
+async def test_a_token_shows_its_secret_once_and_works_until_it_is_revoked(
+    owner: Person, anonymous: httpx2.AsyncClient
+):
+    made = (await owner.http.post("/tokens", json={"name": "script"})).json()
+    shown = {"Authorization": f"Bearer {made['token']}"}
+    assert (await anonymous.get("/me", headers=shown)).json()["id"] == owner.user.id
+    listed = (await owner.http.get("/tokens")).json()
+    assert listed["next"] is None
+    assert made["id"] in [token["id"] for token in listed["items"]]
+    assert all("token" not in token for token in listed["items"])
+    assert (await owner.http.delete(f"/tokens/{made['id']}")).status_code == 204
+    assert (await anonymous.get("/me", headers=shown)).status_code == 401
+
+
+async def test_a_token_of_somebody_else_is_not_there(owner: Person, stranger: Person):
+    made = (await owner.http.post("/tokens", json={"name": "script"})).json()
+    assert (await stranger.http.delete(f"/tokens/{made['id']}")).status_code == 404
+
+
+async def test_the_use_of_a_token_is_noted(ctx: Context, owner: Person):
+    await owner.http.get("/me")
+    used = [token.used_at for token in await ctx.db.read(owner.actor, accounts.list_tokens)]
+    assert used == [ctx.clock.now()]
+
+
+async def test_a_cookie_opens_the_door_too(session: httpx2.AsyncClient, owner: Person):
+    assert (await session.get("/me")).json()["id"] == owner.user.id
+
+
+async def test_a_session_that_is_over_opens_nothing(session: httpx2.AsyncClient, ctx: Context):
+    ctx.clock.advance(31 * 24 * 3600)
+    assert (await session.get("/me")).status_code == 401
