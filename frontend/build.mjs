@@ -86,6 +86,11 @@ for (const [path, made] of Object.entries(result.metafile.outputs)) {
     manifest[made.entryPoint.replace(/^src\//, '')] = name
     rows.push([name, gzipSync(readFileSync(join(part, name)), { level: 9 }).length])
   }
+  // Styles that a script imports stand under the script's name.
+  if (made.entryPoint && made.cssBundle) {
+    const style = made.cssBundle.slice(made.cssBundle.indexOf(partName) + partName.length + 1)
+    manifest[made.entryPoint.replace(/^src\//, '').replace(/\.js$/, '.css')] = style
+  }
 }
 
 const icons = sprite()

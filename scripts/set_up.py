@@ -135,7 +135,8 @@ def install_build_tools() -> None:
 
 
 def install(lock: str) -> None:
-    run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python",
+    # Compiled once, here: where Python may not write byte code, every start would compile everything again.
+    run([BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python", "--compile-bytecode",
          "--require-hashes", "--requirement", REQUIREMENTS / lock])  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import contextlib
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +77,7 @@ def http_app(ctx: Context) -> FastAPI:
     """Return the one HTTP application with the doors that this process plays."""
     roles = ctx.settings.role_names
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.router.routes.extend(health.routes(ctx))
+    health.add(app, ctx)
     if "api" in roles:
         app.mount("/api/v1", api.build(ctx))
     if "portal" in roles:
@@ -203,7 +203,7 @@ async def serve(
                 tasks.append(task)
                 # Whoever waits for another part must not be deaf to a stop, or to a part that fails.
                 await _first([*tasks, stopped, is_ready])
-                if any(each.done() for each in (*tasks, stopped)):
+                if stopped.done() or any(task.done() for task in tasks):
                     break
             else:
                 log.info("ready", http_port=ports.http, ocpp_port=ports.ocpp, roles=",".join(roles))

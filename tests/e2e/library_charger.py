@@ -77,14 +77,12 @@ class LibraryCharger(ChargePoint):
     async def begin(self, tag: str, meter: int, at: str | None = None) -> tuple[int, str]:
         """Tell of a start; return the number of the transaction and the verdict on the card."""
         answer = await self.call(
-            call.StartTransaction(
-                connector_id=1, id_tag=tag, meter_start=meter, timestamp=at or instant()
-            ),
+            call.StartTransaction(connector_id=1, id_tag=tag, meter_start=meter, timestamp=at or instant()),
             suppress=False,
         )
         return answer.transaction_id, answer.id_tag_info["status"]
 
-    async def meter(self, number: int | None, register: int, at: str | None = None, power: int = 7_200) -> None:
+    async def meter(self, number: int | None, register: int, at: str | None = None) -> None:
         """Tell what the meter shows."""
         await self.call(
             call.MeterValues(
@@ -95,7 +93,7 @@ class LibraryCharger(ChargePoint):
                         "timestamp": at or instant(),
                         "sampled_value": [
                             {"value": str(register), "measurand": "Energy.Active.Import.Register"},
-                            {"value": str(power), "measurand": "Power.Active.Import", "unit": "W"},
+                            {"value": "7200", "measurand": "Power.Active.Import", "unit": "W"},
                             {"value": "16.0", "measurand": "Current.Import", "phase": "L1", "unit": "A"},
                         ],
                     }

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import asyncpg
@@ -23,6 +23,8 @@ import psutil
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 20.0
+VOLTYARD = (sys.executable, "-m", "voltyard")
+LOOPBACK = ("--host", "127.0.0.1", "--http-port", "0", "--ocpp-port", "0")
 PASSWORD = "correct horse battery"
 
 
@@ -67,7 +69,7 @@ class Server:
         self.environment = clean | {"VOLTYARD_LOG_JSON": "true", "VOLTYARD_DATA": str(self.data)}
         self.environment |= {f"VOLTYARD_{name.upper()}": value for name, value in settings.items()}
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -94,8 +96,7 @@ class Server:
         log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "voltyard", "serve", "--roles", self.roles, "--host", "127.0.0.1"]
-                + ["--http-port", "0", "--ocpp-port", "0"],
+                [*VOLTYARD, "serve", "--roles", self.roles, *LOOPBACK],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -149,7 +150,7 @@ class Server:
     ) -> subprocess.CompletedProcess[str]:
         """Run another `voltyard` command on the same data."""
         done = subprocess.run(
-            [sys.executable, "-m", "voltyard", *arguments],
+            [*VOLTYARD, *arguments],
             input=stdin,
             capture_output=True,
             text=True,
@@ -199,7 +200,9 @@ def deliver(server: Server, *rows: str) -> None:
     server.command("inventory", "import", str(file))
 
 
-async def settle_in(person: Person, identity: str, *, pin: str = "1234", card: str = "CARD1") -> tuple[str, str]:
+async def settle_in(
+    person: Person, identity: str, *, pin: str = "1234", card: str = "CARD1"
+) -> tuple[str, str]:
     """Create a location with a card and claim a charger there; return the ids of location and charger."""
     location = await person("POST", "/locations", name="Home")
     await person("POST", f"/locations/{location['id']}/cards", name="Ann", id_token=card)

@@ -15,7 +15,7 @@ COUNT = 20
 async def test_many_chargers_live_and_every_session_that_ends_is_told_once():
     async with open_office() as office:
         names = [f"SIM{number:03d}" for number in range(COUNT)]
-        work = run_fleet(office.url, names, {}, say=lambda _: None, seed=3, speed=600, cards=("A", "B"))
+        work = run_fleet(office.url, names, {}, say=lambda _: None, seed=3, speed=1200, cards=("A", "B"))
         task = asyncio.create_task(work)
         await office.until(lambda: office.count("StopTransaction") >= COUNT, 90)
         task.cancel()

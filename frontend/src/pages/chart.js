@@ -111,7 +111,7 @@ class Graph {
       cursor: { y: false, points: { size: 8, width: 2 }, drag: { setScale: false, x: false } },
       scales: { y: { range: (_, low, high) => [0, Math.max(8, (high || 0) * 1.15)] } },
       axes: [
-        { ...axis, space: 70, grid: { show: false }, values: (_, splits) => splits.map((at) => this.time.format(at * 1000).slice(0, splits[1] - splits[0] < 60 ? 8 : 5)) },
+        { ...axis, size: 32, space: 70, grid: { show: false }, values: (_, splits) => splits.map((at) => this.time.format(at * 1000).slice(0, splits[1] - splits[0] < 60 ? 8 : 5)) },
         { ...axis, size: 52, values: (_, splits) => splits.map((value) => `${value} A`) },
       ],
       series: [{}, ...LINES.map(line)],

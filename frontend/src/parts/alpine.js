@@ -4,6 +4,7 @@ import Alpine from '@alpinejs/csp'
 // A button that copies a text and says so for a moment.
 Alpine.data('copying', () => ({
   isDone: false,
+  get label() { return this.isDone ? this.$root.dataset.done : this.$root.dataset.word },
   copy() {
     const text = this.$root.dataset.text
     const done = () => {
@@ -25,7 +26,7 @@ Alpine.data('choosing', () => ({
     this.card = chosen ? chosen.value : 'typed'
   },
   choose(event) { this.card = event.target.value },
-  get isTyped() { return this.card === 'typed' },
+  get isKnown() { return this.card !== 'typed' },
 }))
 
 // The theme, shown at once and kept in the account.
@@ -44,6 +45,7 @@ Alpine.data('theming', () => ({
 // A menu that closes when one looks elsewhere.
 Alpine.data('menu', () => ({
   isOpen: false,
+  get isClosed() { return !this.isOpen },
   toggle() { this.isOpen = !this.isOpen },
   close() { this.isOpen = false },
   leave() {

@@ -15,7 +15,7 @@ function ago(at) {
 
 function lasting(since) {
   const seconds = Math.max(0, Math.floor((Date.now() - new Date(since)) / 1000))
-  const gap = '\u202f'
+  const gap = '\u00a0'
   if (seconds < 60) return `${seconds}${gap}s`
   const minutes = Math.floor(seconds / 60)
   if (minutes < 60) return `${minutes}${gap}min`

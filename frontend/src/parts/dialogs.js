@@ -71,3 +71,8 @@ document.addEventListener('htmx:finally:request', (event) => {
   const dialog = ctx.sourceElement.closest('dialog')
   if (dialog && ctx.response && ctx.response.status < 400) dialog.close()
 })
+
+// On a phone the tabs of a page may be wider than it: show the one that one is at.
+const tabs = document.querySelector('.tabs')
+const here = tabs?.querySelector('[aria-current]')
+if (here && here.offsetLeft + here.offsetWidth > tabs.clientWidth) tabs.scrollLeft = here.offsetLeft - 48

@@ -33,3 +33,9 @@ document.addEventListener('htmx:error', (event) => {
   const words = document.getElementById('notices').dataset
   notice({ tone: 'bad', text: words.offline, help: words.offlineHelp })
 })
+
+// What the page before had to say.
+for (const said of document.querySelectorAll('[data-flash]')) {
+  said.querySelector('button').addEventListener('click', () => said.remove())
+  setTimeout(() => said.remove(), LASTS_MS.good)
+}

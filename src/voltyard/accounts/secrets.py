@@ -34,15 +34,20 @@ def is_same(one: str, other: str) -> bool:
     return hmac.compare_digest(one, other)
 
 
+def _bytes_of(password: str) -> bytes:
+    # JSON may hold halves of characters, which plain UTF-8 refuses: they are a wrong password like any other.
+    return password.encode(errors="surrogatepass")
+
+
 def hash_password(password: str) -> str:
     """Hash a person's password; takes tens of milliseconds, so never call it inside a Work."""
-    return _people.hash(password)
+    return _people.hash(_bytes_of(password))
 
 
 def is_password(password: str, password_hash: str | None) -> bool:
     """Check a person's password, in the same time whether that person exists or not."""
     try:
-        _people.verify(password_hash or _NOBODY, password)
+        _people.verify(password_hash or _NOBODY, _bytes_of(password))
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None

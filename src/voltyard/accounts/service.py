@@ -17,6 +17,8 @@ from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import SESSION_DAYS
 
 EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+|[^@\s]{1,64}@localhost")
+EMAIL_LENGTH_MAX = 254
+NAME_LENGTH_MAX = 120
 PASSWORD_LENGTH_MIN = 10
 LANGUAGES = ("en", "nl", "da")
 THEMES = ("auto", "light", "dark")
@@ -70,9 +72,14 @@ class Token:
 def tidy_email(email: str) -> str:
     """Return an e-mail address in the form we store. Raises: Invalid."""
     tidy = email.strip().lower()
-    if not EMAIL.fullmatch(tidy):
+    if not EMAIL.fullmatch(tidy) or len(tidy) > EMAIL_LENGTH_MAX or not tidy.isprintable():
         raise Invalid("that is not an e-mail address", (("/email", "write it as name@example.com"),))
     return tidy
+
+
+def _tidy_name(name: str) -> str:
+    # PostgreSQL stores no NUL, and nobody's name holds a control character.
+    return "".join(character for character in name if character.isprintable()).strip()[:NAME_LENGTH_MAX]
 
 
 async def register(
@@ -95,7 +102,8 @@ async def register(
             (("/password", f"at least {PASSWORD_LENGTH_MIN} characters"),),
         )
     hashed = await asyncio.to_thread(hash_password, password) if password is not None else None
-    return await ctx.db.work(ANYONE, _register, tidy, hashed, name or tidy.partition("@")[0], team, is_admin)
+    person = _tidy_name(name) or tidy.partition("@")[0]
+    return await ctx.db.work(ANYONE, _register, tidy, hashed, person, _tidy_name(team), is_admin)
 
 
 def _register(
@@ -142,9 +150,9 @@ def set_preferences(
     """Change one's own name, language or theme. Raises: Invalid."""
     changes: dict[str, str] = {}
     if name is not None:
-        if not name.strip():
+        changes["name"] = _tidy_name(name)
+        if not changes["name"]:
             raise Invalid("a name is needed", (("/name", "may not be empty"),))
-        changes["name"] = name.strip()[:120]
     if language is not None:
         if language not in LANGUAGES:
             raise Invalid("this language is not there yet", (("/language", ", ".join(LANGUAGES)),))
@@ -163,13 +171,18 @@ async def log_in(ctx: Context, email: str, password: str) -> tuple[User, str]:
 
     Raises: WrongPassword, without telling which of the two was wrong.
     """
-    row = await ctx.db.read(ANYONE, store.find_user_by_email, email.strip().lower())
+    row = await ctx.db.read(ANYONE, _find_by_login, email)
     is_right = await asyncio.to_thread(is_password, password, row.password_hash if row else None)
     if row is None or not is_right:
         raise WrongPassword
     secret = new_secret("vys")
     person = await ctx.db.work(ANYONE, _open_session, row.id, machine_hash(secret, ctx.settings.secret_key()))
     return person, secret
+
+
+def _find_by_login(work: Work, email: str) -> store.Row | None:
+    # What is no address belongs to nobody, and must not tell itself from an unknown one.
+    return store.find_user_by_email(work, email.strip().lower()) if email.isprintable() else None
 
 
 def _open_session(work: Work, user_id: str, secret_hash: str) -> User:
@@ -226,11 +239,12 @@ def add_token(work: Work, name: str, key: bytes, user_id: str | None = None) -> 
 
     ``user_id`` names another person and is for the system only. Raises: Invalid.
     """
-    if not name.strip():
+    tidy = _tidy_name(name)
+    if not tidy:
         raise Invalid("a token needs a name", (("/name", "say what it is for"),))
     assert user_id is None or work.actor.is_system
     secret = new_secret("vyt")
-    token = Token(new_id("tok"), name.strip()[:120], work.now, None)
+    token = Token(new_id("tok"), tidy, work.now, None)
     owner = user_id or work.actor.subject_id
     store.insert_token(work, token.id, owner, token.name, machine_hash(secret, key))
     return token, secret

@@ -113,7 +113,11 @@ def touch_token(work: Work, token_id: str) -> None:
 def tokens_of(work: Work, user_id: str) -> list[Row]:
     """Return a user's tokens, newest first."""
     return list(
-        work.rows(sa.select(tokens).where(tokens.c.user_id == user_id).order_by(tokens.c.created_at.desc()))
+        work.rows(
+            sa.select(tokens)
+            .where(tokens.c.user_id == user_id)
+            .order_by(tokens.c.created_at.desc(), tokens.c.id.desc())
+        )
     )
 
 

@@ -34,7 +34,7 @@ class Page(Outward, Generic[S]):
     next: str | None
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return the name that the shape has in the description, such as `CardPage`."""
         return f"{params[0].__name__}Page"
 

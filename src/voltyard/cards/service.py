@@ -51,7 +51,7 @@ class Judgement:
 
 def tag_key(id_tag: str) -> str:
     """Return a tag in the form in which tags are compared (quirk Q34)."""
-    return _NOISE.sub("", id_tag).upper()[:TAG_LENGTH_MAX]
+    return _NOISE.sub("", id_tag).upper()
 
 
 def _card(row: Any) -> Card:
@@ -91,8 +91,8 @@ def _check(name: str, id_tag: str) -> None:
         wrong.append(("/name", "a name of 1 to 255 characters"))
     if not tag_key(id_tag):
         wrong.append(("/id_tag", "the number that the reader sees; use Scan a card if it is not known"))
-    elif len(id_tag) > TAG_LENGTH_MAX:
-        wrong.append(("/id_tag", f"at most {TAG_LENGTH_MAX} characters"))
+    elif len(id_tag) > TAG_LENGTH_MAX or not (id_tag.isascii() and id_tag.isprintable()):
+        wrong.append(("/id_tag", f"at most {TAG_LENGTH_MAX} letters, digits and signs of ASCII"))
     if wrong:
         raise Invalid("the card was not saved: " + "; ".join(why for _, why in wrong), tuple(wrong))
 

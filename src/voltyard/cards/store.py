@@ -21,9 +21,7 @@ def find_card(work: Work, card_id: str) -> Row | None:
 
 def find_by_key(work: Work, location_id: str, tag_key: str) -> Row | None:
     """Return the card with this tag at a location."""
-    return work.row(
-        sa.select(cards).where(cards.c.location_id == location_id, cards.c.tag_key == tag_key)
-    )
+    return work.row(sa.select(cards).where(cards.c.location_id == location_id, cards.c.tag_key == tag_key))
 
 
 def find_many(work: Work, location_ids: Iterable[str], tag_keys: Iterable[str]) -> list[Row]:
@@ -53,8 +51,8 @@ def list_cards(
     if q:
         query = query.where(
             sa.or_(
-                sa.func.lower(cards.c.name).like(f"%{q.lower()}%"),
-                cards.c.tag_key.like(f"%{q.upper()}%"),
+                sa.func.lower(cards.c.name).contains(q.lower(), autoescape=True),
+                cards.c.tag_key.contains(q.upper(), autoescape=True),
             )
         )
     if after:

@@ -15,12 +15,16 @@ from voltyard.chargers.service import Place
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
+from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.limits import ANSWER_BUDGET_S
+from voltyard.kernel.log import logger
 from voltyard.kernel.settings import UnknownChargers
 from voltyard.speech import (
     Beat,
     Booted,
     DiagnosticsTold,
     Ended,
+    Entry,
     FirmwareTold,
     GatewayStarted,
     Gone,
@@ -84,6 +88,8 @@ class Desk:
         lanes = 1 if ctx.db.is_sqlite else LANES_POSTGRES
         self._key = ctx.settings.secret_key()
         self._is_holding = ctx.settings.unknown_chargers is UnknownChargers.HOLD
+        self._log = logger("desk")
+        self._group: asyncio.TaskGroup | None = None
         self._sayings: Batch[Heard, Reply] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
         self._hellos: Batch[Hello, Welcome] = Batch(ctx.db, ACTOR, self._connect, lanes=1)
 
@@ -91,7 +97,28 @@ class Desk:
         return chargers.connect(work, hellos, key=self._key, is_holding=self._is_holding)
 
     async def _hello(self, hello: Hello) -> Welcome:
-        return await self._hellos.join(hello)
+        assert self._group is not None
+        waiting: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
+        self._group.create_task(self._welcome(hello, waiting))
+        return await waiting
+
+    async def _welcome(self, hello: Hello, waiting: asyncio.Future[Welcome]) -> None:
+        """Let a charger in; if its gateway has given up meanwhile, nobody holds that socket, so forget it."""
+        asked_at = self._ctx.clock.monotonic()
+        try:
+            welcome = await self._hellos.join(hello)
+        except Exception as wrong:
+            if not waiting.done():
+                waiting.set_exception(wrong)
+            return
+        is_awaited = not waiting.done() and self._ctx.clock.monotonic() - asked_at < ANSWER_BUDGET_S
+        if not waiting.done():
+            waiting.set_result(welcome)
+        if welcome.entry is Entry.WELCOME and not is_awaited:
+            try:
+                await self._gone(Gone(welcome.charger_id, hello.session_id, "came too late"))
+            except VoltyardError as wrong:
+                self._log.warning("left as online", charger_id=welcome.charger_id, why=str(wrong))
 
     async def _heard(self, heard: Heard) -> Replied:
         return Replied(await self._sayings.join(heard))
@@ -108,6 +135,7 @@ class Desk:
         """Serve; ``ready`` is called once the desk can be asked."""
         bus = self._ctx.bus
         async with asyncio.TaskGroup() as group:
+            self._group = group
             group.create_task(self._sayings.run())
             group.create_task(self._hellos.run())
             serving = [

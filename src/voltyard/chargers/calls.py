@@ -12,6 +12,7 @@ from voltyard.speech import Heard
 
 PRUNE_STEP = 5_000
 MESSAGE_ID_LENGTH = 64
+ACTION_LENGTH = 64
 
 
 def log(work: Work, heard: Sequence[Heard]) -> None:
@@ -23,7 +24,7 @@ def log(work: Work, heard: Sequence[Heard]) -> None:
                 "charger_id": item.charger_id,
                 "session_id": item.session_id,
                 "message_id": item.message_id[:MESSAGE_ID_LENGTH],
-                "action": item.action,
+                "action": item.action[:ACTION_LENGTH],
                 "payload": item.raw,
                 "at": work.now,
             }

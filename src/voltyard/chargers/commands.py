@@ -24,6 +24,7 @@ from voltyard.locations.access import Permission
 from voltyard.speech import Answer, Ask, Asked, ByHand, Priority, Told
 
 BUS_SLACK_S = 2.0
+KIND_LENGTH = 64
 
 
 class CommandStatus(StrEnum):
@@ -145,7 +146,7 @@ def _prepare(work: Work, charger_id: str, ask: Ask, timeout_s: float) -> str:
         work,
         id=command_id,
         charger_id=charger_id,
-        kind=ask.action if isinstance(ask, ByHand) else type(ask).__name__,
+        kind=(ask.action if isinstance(ask, ByHand) else type(ask).__name__)[:KIND_LENGTH],
         request=ask.payload if isinstance(ask, ByHand) else encode(ask).decode(),
         status=CommandStatus.PREPARED.value,
         word="",
@@ -188,7 +189,7 @@ def _close(
         "finished_at": work.now,
     }
     if told is not None:
-        values |= {"kind": told.action, "request": told.request}
+        values |= {"kind": told.action[:KIND_LENGTH], "request": told.request}
     store.set_command(work, command_id, **values)
     row = store.find_command(work, command_id)
     assert row is not None, "a command that was prepared is gone"

@@ -16,22 +16,26 @@ from typing import Any
 from voltyard.accounts.secrets import is_same, machine_hash
 from voltyard.chargers import store
 from voltyard.chargers.events import ChargerChanged, subject
+from voltyard.kernel.actor import Actor
+from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Conflict, Invalid, NotFound, TooMany
 from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import (
+    CLOCK_SKEW_S,
     IDENTITY_LENGTH_MAX,
     PIN_TRIES_PER_HOUR_MAX,
+    TOLD_DAYS_MAX,
     UNKNOWN_CHARGERS_HELD_MAX,
 )
-from voltyard.kernel.context import Context
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions, require
 from voltyard.speech import Booted, ConnectorStatus, Entry, Hello, StatusTold, Superseded, Welcome
 
 IDENTITY = re.compile(rf"[\x21-\x7e]([\x20-\x7e]{{0,{IDENTITY_LENGTH_MAX - 2}}}[\x21-\x7e])?")
 _HEX = re.compile(rb"([0-9A-Fa-f]{2})+")
-CLOCK_SLACK = timedelta(minutes=5)
+SKEW = timedelta(seconds=CLOCK_SKEW_S)
+PAST_MAX = timedelta(days=TOLD_DAYS_MAX)
 
 
 class ChargerElsewhere(Conflict):
@@ -100,6 +104,16 @@ class Place:
 
     charger_id: str
     location_id: str | None
+
+
+def is_believed(told_at: datetime | None, now: datetime) -> bool:
+    """Say whether an instant that a charger told can be right: not in the future, nor absurdly long ago."""
+    return told_at is not None and now - PAST_MAX <= told_at <= now + SKEW
+
+
+def believed(told_at: datetime | None, now: datetime) -> datetime:
+    """Return the instant that counts: the charger's own if it can be right, else ours."""
+    return told_at if told_at is not None and is_believed(told_at, now) else now
 
 
 def identity_key(identity: str) -> str:
@@ -228,26 +242,27 @@ def register(work: Work, delivered: Sequence[Delivered], key: bytes) -> list[str
     A charger that is only held becomes registered. Raises: Invalid.
     """
     assert work.actor.is_system or work.actor.is_admin
-    known = store.find_by_keys(work, [identity_key(one.identity) for one in delivered])
+    identities = [check_identity(one.identity) for one in delivered]
+    known = store.find_by_keys(work, map(identity_key, identities))
     skipped: list[str] = []
-    rows: list[dict[str, Any]] = []
-    for one in delivered:
-        identity = check_identity(one.identity)
+    rows: dict[str, dict[str, Any]] = {}
+    for identity, one in zip(identities, delivered, strict=True):
         values = {
-            "vendor": one.vendor or None,
-            "model": one.model or None,
+            "vendor": _cut(one.vendor, 120),
+            "model": _cut(one.model, 120),
             "password_hash": machine_hash(one.password, key) if one.password else None,
             "pin_hash": machine_hash(one.pin, key) if one.pin else None,
-            "is_held": False,
         }
         old = known.get(identity_key(identity))
-        if old is None:
-            rows.append(_new_charger(work, identity) | values)
-        elif old.is_held:
-            store.set_charger(work, old.id, **values)
-        else:
+        if identity_key(identity) in rows or (old is not None and not old.is_held):
             skipped.append(identity)
-    store.insert_chargers(work, rows)
+        elif old is None:
+            rows[identity_key(identity)] = _new_charger(work, identity) | values | {"is_held": False}
+        else:
+            # What the charger said of itself when it booted stays, unless the delivery says otherwise.
+            told = {name: value for name, value in values.items() if value is not None}
+            store.set_charger(work, old.id, is_held=False, **told)
+    store.insert_chargers(work, list(rows.values()))
     return skipped
 
 
@@ -263,7 +278,7 @@ def _new_charger(work: Work, identity: str) -> dict[str, Any]:
     }
 
 
-async def claim(ctx: Context, actor: Any, location_id: str, *, identity: str, pin: str = "") -> Charger:
+async def claim(ctx: Context, actor: Actor, location_id: str, *, identity: str, pin: str = "") -> Charger:
     """Bring a charger to a location with the serial number and PIN of its sticker.
 
     An administrator of the installation may claim a waiting charger without its PIN.
@@ -282,15 +297,13 @@ def _claim(
 ) -> Charger | WrongPin | ChargerElsewhere | TooMany:
     """Claim, or return why not: a wrong PIN must be counted, so this Work commits all the same."""
     require(work, check("loc", location_id), Permission.EDIT_CHARGERS)
-    row = store.find_by_keys(work, [identity_key(identity)]).get(identity_key(identity))
+    row = store.lock_by_key(work, identity_key(identity))
     if row is None:
         return WrongPin()
     if not work.actor.is_admin:
         is_new_hour = row.pin_tried_at is None or row.pin_tried_at < work.now - timedelta(hours=1)
         if not is_new_hour and row.pin_tries >= PIN_TRIES_PER_HOUR_MAX:
-            return TooMany(
-                "too many wrong PINs for this charger: try again in an hour", retry_after_s=3600
-            )
+            return TooMany("too many wrong PINs for this charger: try again in an hour", retry_after_s=3600)
         if row.pin_hash is None or not is_same(row.pin_hash, machine_hash(pin, key)):
             tries = 1 if is_new_hour else row.pin_tries + 1
             store.set_charger(work, row.id, pin_tries=tries, pin_tried_at=work.now)
@@ -301,15 +314,16 @@ def _claim(
         return ChargerElsewhere(
             "this charger belongs to another location: its owner must unlink it there first"
         )
-    store.set_charger(
-        work, row.id, location_id=location_id, claimed_at=work.now, pin_tries=0, is_held=False
-    )
+    store.set_charger(work, row.id, location_id=location_id, claimed_at=work.now, pin_tries=0, is_held=False)
     work.emit(subject(location_id, row.id), ChargerChanged(row.id, location_id, "claimed"))
     return get(work, row.id)
 
 
 def rename(work: Work, charger_id: str, name: str) -> Charger:
-    """Give a charger a name of people's own; an empty one takes it away. Raises: NotFound; Forbidden; Invalid."""
+    """Give a charger a name of people's own; an empty one takes it away.
+
+    Raises: NotFound; Forbidden; Invalid.
+    """
     charger = get(work, charger_id, Permission.EDIT_CHARGERS)
     if len(name) > 255:
         raise Invalid("the name is too long", (("/name", "at most 255 characters"),))
@@ -338,18 +352,22 @@ def unlink(work: Work, location_id: str, charger_id: str) -> None:
 
 def connect(work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool) -> list[Welcome]:
     """Let chargers in, or not; the newest session of a charger is the one that counts."""
-    known = store.find_by_keys(work, [identity_key(hello.identity) for hello in hellos])
-    free = UNKNOWN_CHARGERS_HELD_MAX - store.count_held(work) if is_holding and len(known) < len(hellos) else 0
+    known = store.find_by_keys(
+        work, [identity_key(hello.identity) for hello in hellos if IDENTITY.fullmatch(hello.identity)]
+    )
+    free = 0
+    if is_holding and len(known) < len(hellos):
+        free = UNKNOWN_CHARGERS_HELD_MAX - store.count_held(work)
     welcomes: list[Welcome] = []
     presences: dict[str, dict[str, Any]] = {}
     for hello in hellos:
         row = known.get(identity_key(hello.identity))
         if row is None:
             charger_id, entry = _hold(work, hello, is_holding=is_holding, free=free)
-            free -= 1
             if charger_id is None:
                 welcomes.append(Welcome(entry))
                 continue
+            free -= 1
         elif row.password_hash is not None and not _proves(hello.password, row.password_hash, key):
             welcomes.append(Welcome(Entry.WRONG_PASSWORD))
             continue
@@ -394,7 +412,7 @@ def _proves(password: str | None, password_hash: str, key: bytes) -> bool:
     candidates = [sent, sent.hex().encode(), sent.hex().upper().encode()]
     if _HEX.fullmatch(sent):
         candidates += [bytes.fromhex(sent.decode()), sent.lower(), sent.upper()]
-    return any([is_same(password_hash, machine_hash(each, key)) for each in candidates])
+    return sum(is_same(password_hash, machine_hash(each, key)) for each in candidates) > 0
 
 
 def disconnect(work: Work, charger_id: str, session_id: str) -> None:
@@ -454,10 +472,9 @@ def _tell(work: Work, place: Place, what: str) -> None:
 
 
 def tell_status(work: Work, told: Sequence[tuple[Place, StatusTold]]) -> None:
-    """Store the status of connectors; an instant that the charger's clock got badly wrong is not believed."""
+    """Store the status of connectors; an instant that the charger's clock got badly wrong is not used."""
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for place, said in told:
-        is_believed = said.told_at is not None and said.told_at <= work.now + CLOCK_SLACK
         rows[place.charger_id, said.connector] = {
             "charger_id": place.charger_id,
             "number": said.connector,
@@ -465,7 +482,7 @@ def tell_status(work: Work, told: Sequence[tuple[Place, StatusTold]]) -> None:
             "error": said.error[:64],
             "info": _cut(said.info, 120),
             "vendor_error": _cut(said.vendor_error, 120),
-            "status_at": said.told_at if is_believed else work.now,
+            "status_at": believed(said.told_at, work.now),
             "heard_at": work.now,
         }
         _tell(work, place, "status")

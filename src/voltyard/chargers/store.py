@@ -41,6 +41,11 @@ def find_by_keys(work: Work, keys: Iterable[str]) -> dict[str, Row]:
     return {row.identity_key: row for row in rows}
 
 
+def lock_by_key(work: Work, key: str) -> Row | None:
+    """Return a charger by its identity in lower case; until the end of the Work nobody else may change it."""
+    return work.row(sa.select(chargers).where(chargers.c.identity_key == key).with_for_update())
+
+
 def find_places(work: Work, charger_ids: Iterable[str]) -> dict[str, str | None]:
     """Return the location of each of these chargers."""
     rows = work.rows(
@@ -67,13 +72,13 @@ def list_chargers(
         .limit(limit)
     )
     if q:
-        pattern = f"%{q.lower()}%"
+        part = q.lower()
         query = query.where(
             sa.or_(
-                chargers.c.identity_key.like(pattern),
-                sa.func.lower(chargers.c.name).like(pattern),
-                sa.func.lower(chargers.c.vendor).like(pattern),
-                sa.func.lower(chargers.c.model).like(pattern),
+                chargers.c.identity_key.contains(part, autoescape=True),
+                sa.func.lower(chargers.c.name).contains(part, autoescape=True),
+                sa.func.lower(chargers.c.vendor).contains(part, autoescape=True),
+                sa.func.lower(chargers.c.model).contains(part, autoescape=True),
             )
         )
     if location_id:
@@ -108,9 +113,7 @@ def list_waiting(work: Work, limit: int) -> list[Row]:
 def count_held(work: Work) -> int:
     """Count the chargers that are held without being registered."""
     return int(
-        work.value(
-            sa.select(sa.func.count()).where(chargers.c.is_held, chargers.c.location_id.is_(None))
-        )
+        work.value(sa.select(sa.func.count()).where(chargers.c.is_held, chargers.c.location_id.is_(None)))
     )
 
 

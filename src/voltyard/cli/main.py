@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import Callable, Coroutine
+import traceback
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -220,23 +221,43 @@ def import_inventory(file: Path, data: Data = None) -> None:
 
 def read_inventory(file: Path) -> list[Any]:
     """Read delivered chargers from a CSV file. Raises: Invalid with the line that is wrong; OSError."""
-    from voltyard.chargers.service import Delivered, check_identity
+    from voltyard.chargers.service import Delivered, identity_key
 
     columns = ("identity", "pin", "password", "vendor", "model")
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.DictReader(lines)
-        unknown = [name for name in rows.fieldnames or ("",) if name not in columns]
-        if unknown or "identity" not in (rows.fieldnames or ()):
-            raise Invalid(f"the first line of {file} must be: {','.join(columns)}")
-        delivered = []
-        for row in rows:
-            values = {name: (row.get(name) or "").strip() for name in columns}
-            try:
-                values["identity"] = check_identity(values["identity"])
-            except Invalid as wrong:
-                raise Invalid(f"{file}, line {rows.line_num}: {wrong.detail}") from wrong
-            delivered.append(Delivered(**values))
+    delivered: list[Delivered] = []
+    known: set[str] = set()
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.DictReader(lines, strict=True)
+            names = [name.strip() for name in rows.fieldnames or ()]
+            if "identity" not in names or len(set(names)) < len(names) or not set(names) <= set(columns):
+                raise Invalid(f"the first line of {file} must be: {','.join(columns)}")
+            rows.fieldnames = names
+            for row in rows:
+                try:
+                    one = _delivered(row, columns, known)
+                except Invalid as wrong:
+                    raise Invalid(f"{file}, line {rows.line_num}: {wrong.detail}") from wrong
+                known.add(identity_key(one.identity))
+                delivered.append(one)
+    except UnicodeDecodeError as wrong:
+        raise Invalid(f"{file} is not a text in UTF-8") from wrong
+    except csv.Error as wrong:
+        raise Invalid(f"{file} is not CSV: {wrong}") from wrong
     return delivered
+
+
+def _delivered(row: dict[str, Any], columns: Sequence[str], known: Collection[str]) -> Any:
+    """Make a delivered charger of a row. Raises: Invalid."""
+    from voltyard.chargers.service import Delivered, check_identity, identity_key
+
+    if None in row:
+        raise Invalid("there are more values than columns")
+    values = {name: (row.get(name) or "").strip() for name in columns}
+    identity = check_identity(values.pop("identity"))
+    if identity_key(identity) in known:
+        raise Invalid(f"{identity!r} stands there twice")
+    return Delivered(identity, **values)
 
 
 @sim.command("charger")
@@ -275,5 +296,9 @@ def sim_fleet(
 
 
 def main() -> None:
-    """Run the command line."""
-    cli()
+    """Run the command line; a fault of ours shows its trace and exits with 70 (docs/design.md §6)."""
+    try:
+        cli()
+    except Exception:
+        traceback.print_exc()
+        fail("that is a fault of Voltyard's own: please report what stands above", 70)

@@ -258,7 +258,7 @@ class Exchange:
                 await self._clock.sleep(RETRY_PAUSE_S)
 
     async def _stop(self, serving: Serving) -> None:
-        """Serve no more asks; a bus that is gone does so by itself, and is no reason for the gateway to end."""
+        """Serve no more asks; a bus that is gone does so by itself and must not end the gateway."""
         try:
             await serving.stop()
         except Exception as wrong:

@@ -31,6 +31,7 @@ class Head:
         """Parse a whole head. Raises: ValueError when it is not one."""
         self.target = ""
         self.headers: dict[str, str] = {}
+        self._is_whole = False
         parser = httptools.HttpRequestParser(self)
         try:
             parser.feed_data(data)
@@ -38,6 +39,8 @@ class Head:
             pass
         except httptools.HttpParserError as wrong:
             raise ValueError("that is not an HTTP request") from wrong
+        if not self._is_whole:
+            raise ValueError("that is not an HTTP request")
         self.method = parser.get_method().decode("ascii", "replace")
 
     def on_url(self, url: bytes) -> None:
@@ -49,6 +52,10 @@ class Head:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         # RFC 9110 §5.2: a header that comes twice is a list.
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        """Note that it was a head indeed: blank lines alone are none."""
+        self._is_whole = True
 
     @property
     def is_upgrade(self) -> bool:

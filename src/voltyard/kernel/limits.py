@@ -38,7 +38,9 @@ HEARTBEAT_S = 300
 PENDING_RETRY_S = 60
 """How soon a charger that waits to be claimed should boot again."""
 CLOCK_SKEW_S = 300.0
-"""A charger's clock that is further off than this is not believed."""
+"""A charger's clock that is further ahead than this is not believed …"""
+TOLD_DAYS_MAX = 400
+"""… nor one that tells of an instant longer ago than this."""
 LINE_WINDOW = 100
 POWER_TICK_S = 5.0
 METER_STALE_S = 60.0

@@ -34,7 +34,10 @@ def set_up(*, level: str = "info", is_json: bool = False) -> None:
             structlog.processors.format_exc_info if is_json else structlog.dev.set_exc_info,
             structlog.processors.JSONRenderer()
             if is_json
-            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # Plain: the renderer's own choice shows local variables, secrets among them, and takes seconds.
+            else structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

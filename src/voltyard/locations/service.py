@@ -5,6 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -39,9 +40,11 @@ class Location:
         return ", ".join(part for part in (self.street, town, self.country) if part)
 
 
-def visible(
-    work: Work, actor: Actor, permission: Permission = Permission.VIEW
-) -> sa.Select[tuple[str]]:
+def _location(row: Any) -> Location:
+    return Location(*row)
+
+
+def visible(work: Work, actor: Actor, permission: Permission = Permission.VIEW) -> sa.Select[tuple[str]]:
     """Return the select of location ids by which every list of every room is scoped."""
     return store.visible(work, actor, permission)
 
@@ -73,8 +76,9 @@ def get(work: Work, location_id: str) -> Location:
     """Return a location. Raises: NotFound."""
     require(work, check("loc", location_id), Permission.VIEW)
     row = store.find_location(work, location_id)
-    assert row is not None, "a membership names a location that is not there"
-    return Location(**row._mapping)
+    if row is None:  # only the system, which is bound by no membership, can come here
+        raise NotFound("there is no such location", id=location_id)
+    return _location(row)
 
 
 def list_locations(
@@ -82,16 +86,14 @@ def list_locations(
 ) -> list[Location]:
     """Return a page of the actor's locations, newest first; ``after`` is the last id of the page before."""
     rows = store.list_locations(work, q=q.strip(), team_id=team_id, after=after, limit=limit)
-    return [Location(**row._mapping) for row in rows]
+    return [_location(row) for row in rows]
 
 
-def _tidy(
-    *, name: str, street: str, postcode: str, city: str, country: str, timezone: str
-) -> dict[str, str]:
+def _tidy(*, name: str, street: str, postcode: str, city: str, country: str, timezone: str) -> dict[str, str]:
     wrong: list[tuple[str, str]] = []
     if not name.strip():
         wrong.append(("/name", "a location needs a name"))
-    if country and (len(country) != 2 or not country.isalpha()):
+    if country and (len(country) != 2 or not (country.isascii() and country.isalpha())):
         wrong.append(("/country", "two letters, such as NL or DK"))
     if timezone not in zoneinfo.available_timezones():
         wrong.append(("/timezone", "a name such as Europe/Amsterdam"))

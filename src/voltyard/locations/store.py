@@ -14,9 +14,7 @@ from voltyard.locations.tables import locations, memberships
 Row = sa.Row[Any]
 
 
-def visible(
-    work: Work, actor: Actor, permission: Permission = Permission.VIEW
-) -> sa.Select[tuple[str]]:
+def visible(work: Work, actor: Actor, permission: Permission = Permission.VIEW) -> sa.Select[tuple[str]]:
     """Return a select of the ids of all locations at which an actor has a permission, now."""
     if actor.is_system:
         return sa.select(locations.c.id)
@@ -61,19 +59,17 @@ def list_locations(work: Work, *, q: str, team_id: str | None, after: str | None
         .limit(limit)
     )
     if q:
-        pattern = f"%{q.lower()}%"
+        part = q.lower()
         query = query.where(
             sa.or_(
-                sa.func.lower(locations.c.name).like(pattern),
-                sa.func.lower(locations.c.city).like(pattern),
-                sa.func.lower(locations.c.street).like(pattern),
+                sa.func.lower(locations.c.name).contains(part, autoescape=True),
+                sa.func.lower(locations.c.city).contains(part, autoescape=True),
+                sa.func.lower(locations.c.street).contains(part, autoescape=True),
             )
         )
     if team_id:
         query = query.where(
-            locations.c.id.in_(
-                sa.select(memberships.c.location_id).where(memberships.c.team_id == team_id)
-            )
+            locations.c.id.in_(sa.select(memberships.c.location_id).where(memberships.c.team_id == team_id))
         )
     if after:
         query = query.where(locations.c.id < after)

@@ -1,6 +1,6 @@
 """How numbers and times are written for people: kWh, kW, amperes, durations, local time.
 
-Functions of values; the locale's separators come from Babel. The unit is parted by a narrow space.
+Functions of values; the locale's separators come from Babel. The unit is parted by a space that does not break.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
 
-GAP = "\u202f"
+GAP = "\u00a0"
 NONE = "–"
 
 

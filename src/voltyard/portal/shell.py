@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 from fastapi import Depends
@@ -69,10 +69,13 @@ class Shell:
             "words": words,
             "formats": formats,
             "locale": language,
+            "with_query": with_query,
         }
         for show in (formats.energy, formats.power, formats.current, formats.percent):
             environment.filters[show.__name__] = _in_locale(show, language)
         environment.filters["duration"] = formats.duration
+        environment.filters["capitalize_first"] = sentence
+        environment.filters["pair"] = lambda word: (word, word.replace("_", " "))
         return environment
 
     def text(self, language: str, message: str) -> str:
@@ -98,6 +101,12 @@ class Shell:
 
 def _in_locale(show: Callable[[float | None, str], str], language: str) -> Callable[[float | None], str]:
     return lambda value: show(value, language)
+
+
+def with_query(chosen: Mapping[str, str], *, after: object) -> str:
+    """Return a query with what was chosen and the page behind ``after``."""
+    asked = dict(chosen) | {"after": str(after)}
+    return urlencode({name: value for name, value in asked.items() if value})
 
 
 def browser_zone(request: Request) -> tzinfo:

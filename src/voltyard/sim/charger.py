@@ -23,7 +23,6 @@ from voltyard.sim.envelope import (
     CallError,
     CallResult,
     Fields,
-    Malformed,
     Payload,
     decode,
     encode_call,
@@ -155,10 +154,11 @@ class VirtualCharger:
                 saying = self._closed(call_id)
                 if saying is not None:
                     self._failed(saying, f"{code} {description}".strip())
-            case Malformed(call_id, why):
-                self._log(f"malformed message: {why}")
-                if call_id is not None:
-                    self._effects.append(Send(encode_error(call_id, "FormationViolation", why)))
+            case malformed:
+                self._log(f"malformed message: {malformed.why}")
+                if malformed.call_id is not None:
+                    text = encode_error(malformed.call_id, "FormationViolation", malformed.why)
+                    self._effects.append(Send(text))
         return self._conclude()
 
     def tick(self, now: datetime) -> list[Effect]:

@@ -77,10 +77,8 @@ class Profile:
         if anchor is None:
             return None
         passed_s = (at - anchor).total_seconds()
-        covering = [period for period in self.periods if period.start_s <= passed_s]
-        if not covering:
-            return None
-        period = covering[-1]
+        # The first period begins with the schedule: ``read_profile`` takes no other.
+        period = [period for period in self.periods if period.start_s <= passed_s][-1]
         used = min(phases, period.phases or phases)
         per_phase_a = period.limit / (voltage_v * used) if self.rate_unit == "W" else period.limit
         return Limit(per_phase_a, used)

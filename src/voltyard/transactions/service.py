@@ -6,17 +6,17 @@ idempotent: a charger that did not hear our answer may say everything again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from voltyard.cards.service import Judgement
+from voltyard.cards.service import Judgement, tag_key
 from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
 from voltyard.chargers.commands import Command
 from voltyard.chargers.events import subject
-from voltyard.chargers.service import Place
+from voltyard.chargers.service import Place, believed, is_believed
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work, pack
@@ -30,7 +30,6 @@ from voltyard.transactions import store
 from voltyard.transactions.events import TransactionChanged
 
 SKEW = timedelta(seconds=CLOCK_SKEW_S)
-PAST_MAX = timedelta(days=400)
 METER_MAX_WH = 2**62
 
 
@@ -113,31 +112,54 @@ class OrphanStop:
     heard_at: datetime
 
 
-def believed(told_at: datetime | None, now: datetime) -> datetime:
-    """Return the instant that counts: the charger's own unless it lies in the future or is absurdly old."""
-    if told_at is None or told_at > now + SKEW or told_at < now - PAST_MAX:
-        return now
-    return told_at
+def _meter(meter_wh: int) -> int:
+    """Return a register that fits its column."""
+    return min(max(meter_wh, -METER_MAX_WH), METER_MAX_WH)
+
+
+def _is_settled(row: Any) -> bool:
+    """Say whether a transaction has ended by its charger's own word."""
+    return row.ended_at is not None and not row.is_estimated
 
 
 def _start_key(place: Place, said: Started) -> str:
     """Return what makes a start the same start again: its content, whatever its message id (quirk Q39)."""
     told = said.told_at.isoformat() if said.told_at is not None else "-"
-    return f"{place.charger_id}|{said.connector}|{said.id_tag[:64]}|{told}|{said.meter_wh}"
+    return f"{place.charger_id}|{said.connector}|{said.id_tag[:32]}|{told}|{_meter(said.meter_wh)}"
 
 
-def start(
-    work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequence[Judgement]
-) -> list[int]:
-    """Record starts and return their numbers; a start that was recorded before keeps its number.
+def _start_keys(work: Work, started: Sequence[tuple[Place, Started]]) -> tuple[list[str], dict[str, Any]]:
+    """Return the keys of starts, and the transactions that exist already.
 
-    An open transaction on the same connector is closed with its last reading, marked as estimated:
-    its stop was lost (quirk Q41).
+    A charger without a usable clock says the same of every transaction that moved no energy. Once one
+    of these has ended by its own word, its start cannot come again: the next one is another.
     """
     keys = [_start_key(place, said) for place, said in started]
+    known = store.find_by_start_keys(work, keys)
+    for index, (_, said) in enumerate(started):
+        base = keys[index]
+        while not is_believed(said.told_at, work.now) and _is_settled_key(known, keys[index]):
+            keys[index] = f"{base}|{known[keys[index]].number}"
+            known |= store.find_by_start_keys(work, [keys[index]])
+    return keys, known
+
+
+def _is_settled_key(known: dict[str, Any], key: str) -> bool:
+    return key in known and _is_settled(known[key])
+
+
+def start(work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequence[Judgement]) -> list[int]:
+    """Record starts and return their numbers; a start that was recorded before keeps its number.
+
+    An open transaction on the connector of a new one is closed with its last reading, marked as
+    estimated: its stop was lost (quirk Q41).
+    """
+    keys, known = _start_keys(work, started)
     rows: dict[str, dict[str, Any]] = {}
     for key, (place, said), judgement in zip(keys, started, judgements, strict=True):
-        meter_wh = min(max(said.meter_wh, -METER_MAX_WH), METER_MAX_WH)
+        if key in known:
+            continue
+        meter_wh = _meter(said.meter_wh)
         rows[key] = {
             "id": new_id("txn"),
             "start_key": key,
@@ -154,19 +176,26 @@ def start(
             "meter_last_wh": meter_wh,
             "is_estimated": False,
         }
-    _close_lost(work, {(row["charger_id"], row["connector"]): key for key, row in rows.items()})
     store.insert_started(work, list(rows.values()))
-    found = store.find_by_start_keys(work, keys)
+    # Only new ones: a repeated start tells nothing new and must not end what has begun since.
+    _close_lost(work, list(rows.values()))
+    found = known | (store.find_by_start_keys(work, rows) if rows else {})
     for key in rows:
         _emit(work, found[key], "started")
     return [found[key].number for key in keys]
 
 
-def _close_lost(work: Work, starting: dict[tuple[str, int], str]) -> None:
+def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> None:
+    """Close what is still open on connectors where these later ones have started."""
+    if not started:
+        return
+    last = {(row["charger_id"], row["connector"]): row for row in started}
     lost = [
         row
-        for row in store.find_open(work, [charger_id for charger_id, _ in starting])
-        if starting.get((row.charger_id, row.connector), row.start_key) != row.start_key
+        for row in store.find_open(work, [charger_id for charger_id, _ in last])
+        if (began := last.get((row.charger_id, row.connector))) is not None
+        and row.start_key != began["start_key"]
+        and row.started_at <= began["started_at"] + SKEW
     ]
     store.set_ended(
         work,
@@ -220,7 +249,9 @@ def _emit(work: Work, row: Any, what: str) -> None:
 # --- readings -------------------------------------------------------------------------------------
 
 
-def _sample(place: Place, connector: int, number: int | None, reading: Reading, now: datetime) -> dict[str, Any]:
+def _sample(
+    place: Place, connector: int, number: int | None, reading: Reading, now: datetime
+) -> dict[str, Any]:
     current, voltage = reading.current_a, reading.voltage_v
     return {
         "charger_id": place.charger_id,
@@ -269,12 +300,11 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
         if row is None or row.charger_id != place.charger_id:
             row = open_by_connector.get((place.charger_id, said.connector))
         number = row.number if row is not None else None
-        rows.extend(
-            _sample(place, said.connector, number, reading, work.now) for reading in said.readings
-        )
+        rows.extend(_sample(place, said.connector, number, reading, work.now) for reading in said.readings)
         if row is not None and row.ended_at is None and said.readings:
             newest = _newest(row, said.readings, work.now)
-            if newest is not None:
+            before = latest.get(row.number)
+            if newest is not None and (before is None or newest["at"] >= before["at"]):
                 latest[row.number] = newest
             _emit(work, row, "metered")
     store.insert_samples(work, rows)
@@ -310,42 +340,54 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
     3.18) is resolved to its one fitting open transaction, else the stop is kept as an orphan.
     """
     by_number = store.find_by_numbers(work, [said.number for _, said in ended if 0 < said.number < 2**31])
-    strays = [
-        (place, said)
-        for place, said in ended
-        if said.number not in by_number or by_number[said.number].charger_id != place.charger_id
-    ]
+    strays = [(place, said) for place, said in ended if _is_stray(by_number.get(said.number), place, said)]
     open_rows = store.find_open(work, [place.charger_id for place, _ in strays]) if strays else []
-    seen = store.find_orphan_keys(work, [_stop_key(place, said) for place, said in strays]) if strays else set()
-    values: list[dict[str, Any]] = []
+    seen = (
+        store.find_orphan_keys(work, [_stop_key(place, said) for place, said in strays]) if strays else set()
+    )
+    values: dict[int, dict[str, Any]] = {}
     orphans: list[dict[str, Any]] = []
     sample_rows: list[dict[str, Any]] = []
     tags: list[str | None] = []
     for place, said in ended:
         row = by_number.get(said.number)
-        if row is None or row.charger_id != place.charger_id:
+        if _is_stray(row, place, said):
+            is_own = row is not None and row.charger_id == place.charger_id
             key = _stop_key(place, said)
-            row = _resolve(open_rows, place, said, work.now) if key not in seen else None
-            orphans.append(_orphan(work, place, said, key, row))
-            if row is not None:
-                open_rows.remove(row)
+            candidates = [each for each in open_rows if each.number not in values]
+            meant = _resolve(candidates, place, said, work.now) if key not in seen else None
+            if meant is not None or not is_own:
+                orphans.append(_orphan(work, place, said, key, meant))
+                row = meant
+            seen.add(key)
         tags.append(row.id_tag if row is not None else None)
         if row is None:
             continue
         sample_rows.extend(
             _sample(place, row.connector, row.number, reading, work.now) for reading in said.readings
         )
-        if row.ended_at is None or row.is_estimated:
-            values.append(_ended_values(row, said, work.now))
+        if not _is_settled(row) and row.number not in values:
+            values[row.number] = _ended_values(row, said, work.now)
             _emit(work, row, "ended")
     store.insert_samples(work, sample_rows)
     store.insert_orphans(work, orphans)
-    store.set_ended(work, values)
+    store.set_ended(work, list(values.values()))
     return tags
 
 
+def _is_stray(row: Any, place: Place, said: Ended) -> bool:
+    """Say whether a stop cannot mean the transaction that it names.
+
+    That is: none, another charger's, or one that ended long since with less on its register. A stop
+    that says the same again is a repeat and no stray.
+    """
+    if row is None or row.charger_id != place.charger_id:
+        return True
+    return _is_settled(row) and said.meter_wh > row.meter_stop_wh
+
+
 def _ended_values(row: Any, said: Ended, now: datetime) -> dict[str, Any]:
-    meter_wh = min(max(said.meter_wh, -METER_MAX_WH), METER_MAX_WH)
+    meter_wh = _meter(said.meter_wh)
     is_plausible = meter_wh >= row.meter_start_wh
     return _end_values(
         row.number,
@@ -370,7 +412,7 @@ def _resolve(open_rows: Sequence[Any], place: Place, said: Ended, now: datetime)
         row
         for row in open_rows
         if row.charger_id == place.charger_id
-        and (not said.id_tag or said.id_tag[:64].lower() == row.id_tag.lower())
+        and (not said.id_tag or tag_key(said.id_tag) == tag_key(row.id_tag))
         and believed(said.told_at, now) >= row.started_at - SKEW
         and said.meter_wh >= row.meter_start_wh
     ]
@@ -383,7 +425,7 @@ def _orphan(work: Work, place: Place, said: Ended, key: str, row: Any) -> dict[s
         "stop_key": key,
         "charger_id": place.charger_id,
         "number": min(max(said.number, -(2**62)), 2**62),
-        "meter_wh": min(max(said.meter_wh, -METER_MAX_WH), METER_MAX_WH),
+        "meter_wh": _meter(said.meter_wh),
         "id_tag": said.id_tag[:64] if said.id_tag else None,
         "reason": said.reason[:32] if said.reason else None,
         "told_at": said.told_at,
@@ -442,7 +484,10 @@ def list_transactions(
     after: int | None = None,
     limit: int = 25,
 ) -> list[Transaction]:
-    """Return a page of the actor's transactions, newest first; ``after`` is the last number of the page before."""
+    """Return a page of the actor's transactions, newest first.
+
+    ``after`` is the last number of the page before.
+    """
     rows = store.list_transactions(
         work,
         work.actor,

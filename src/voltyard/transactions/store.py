@@ -32,7 +32,9 @@ _metered = (
     sa.update(transactions)
     .where(transactions.c.number == sa.bindparam("key"))
     .values(
-        meter_last_wh=sa.func.coalesce(sa.bindparam("energy_wh", type_=sa.BigInteger), transactions.c.meter_last_wh),
+        meter_last_wh=sa.func.coalesce(
+            sa.bindparam("energy_wh", type_=sa.BigInteger), transactions.c.meter_last_wh
+        ),
         power_w=sa.bindparam("power_w", type_=sa.Float),
         soc_percent=sa.func.coalesce(sa.bindparam("soc_percent", type_=sa.Float), transactions.c.soc_percent),
         metered_at=sa.bindparam("at", type_=transactions.c.metered_at.type),
@@ -112,9 +114,7 @@ def insert_orphans(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def find_orphan_keys(work: Work, keys: Iterable[str]) -> set[str]:
     """Say which of these stops were kept before."""
-    rows = work.rows(
-        sa.select(orphan_stops.c.stop_key).where(orphan_stops.c.stop_key.in_(sorted(set(keys))))
-    )
+    rows = work.rows(sa.select(orphan_stops.c.stop_key).where(orphan_stops.c.stop_key.in_(sorted(set(keys)))))
     return {row.stop_key for row in rows}
 
 
@@ -138,9 +138,7 @@ def list_transactions(
 ) -> list[Row]:
     """Return a page of the transactions that the actor may see, newest first."""
     query = (
-        _with_names.where(
-            transactions.c.location_id.in_(visible(work, actor, Permission.VIEW_SENSITIVE))
-        )
+        _with_names.where(transactions.c.location_id.in_(visible(work, actor, Permission.VIEW_SENSITIVE)))
         .order_by(transactions.c.number.desc())
         .limit(limit)
     )

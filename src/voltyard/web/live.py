@@ -177,7 +177,7 @@ class EventStream(Response):
             await self._say(send, ": alive\n\n")
 
     async def _pass_on(self, listening: Listening, send: Send) -> None:
-        lost = listening.lost
+        lost = 0
         while True:
             subject, event = await listening.next()
             if listening.lost > lost:

@@ -24,8 +24,9 @@ class BadCursor(Invalid):
 
     title = "The cursor is not valid"
 
-    def __init__(self) -> None:
-        super().__init__("", (("/cursor", "take next of the page before, or leave it out"),))
+
+def _bad_cursor() -> BadCursor:
+    return BadCursor("", (("/cursor", "take next of the page before, or leave it out"),))
 
 
 def to_cursor(key: object) -> str:
@@ -39,7 +40,7 @@ def from_cursor(cursor: str) -> str:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as wrong:
-        raise BadCursor from wrong
+        raise _bad_cursor() from wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Paging:
             return None
         key = from_cursor(self.cursor)
         if not is_id(prefix, key):
-            raise BadCursor
+            raise _bad_cursor()
         return key
 
     def after_number(self) -> int | None:
@@ -77,7 +78,7 @@ class Paging:
             return None
         key = from_cursor(self.cursor)
         if not (key.isascii() and key.isdecimal() and len(key) < 19):
-            raise BadCursor
+            raise _bad_cursor()
         return int(key)
 
     def after_instant(self) -> datetime | None:
@@ -87,9 +88,9 @@ class Paging:
         try:
             instant = datetime.fromisoformat(from_cursor(self.cursor))
         except ValueError as wrong:
-            raise BadCursor from wrong
+            raise _bad_cursor() from wrong
         if instant.tzinfo is None:
-            raise BadCursor
+            raise _bad_cursor()
         return instant
 
     def slice(self, found: Sequence[T], key: Callable[[T], object]) -> Slice[T]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import httpx2
 import pytest
 import sqlalchemy as sa
+import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -75,6 +76,16 @@ async def postgres_database(server: str) -> str:
     return str(sa.make_url(server).set(database=name).render_as_string(hide_password=False))
 
 
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Log nowhere: drawing a traceback for a terminal takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 async def ctx(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Context]:
     if request.param == "sqlite":
@@ -93,9 +104,14 @@ async def ctx(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[C
 
 
 @pytest.fixture
-def app(ctx: Context) -> FastAPI:
+def api(ctx: Context) -> FastAPI:
+    return build(ctx)
+
+
+@pytest.fixture
+def app(api: FastAPI) -> FastAPI:
     outer = FastAPI()
-    outer.mount("/api/v1", build(ctx))
+    outer.mount("/api/v1", api)
     return outer
 
 
@@ -295,7 +311,7 @@ class Listener:
             "server": ("voltyard.test", 80),
         }
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         return self
 

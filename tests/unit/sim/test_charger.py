@@ -517,7 +517,7 @@ class World(Bench):
         self.meters = meters
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(moves)
 def test_invariants_hold_whatever_happens(given_moves):
     world = World()

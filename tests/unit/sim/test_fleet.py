@@ -141,8 +141,9 @@ async def test_every_answer_and_every_message_passes_the_librarys_schemas():
         await office.until(lambda: office.count("Authorize") == 1)
         assert (await desk.call(call.Reset(type="Soft"))).status == "Accepted"
         wanted = {
-            "BootNotification", "Authorize", "StartTransaction", "StopTransaction", "Heartbeat", "MeterValues",
-            "StatusNotification", "DataTransfer", "FirmwareStatusNotification", "DiagnosticsStatusNotification",
+            "BootNotification", "Authorize", "StartTransaction", "StopTransaction", "Heartbeat",
+            "MeterValues", "StatusNotification", "DataTransfer", "FirmwareStatusNotification",
+            "DiagnosticsStatusNotification",
         }  # fmt: skip
         await office.until(lambda: {action for _, action, _ in office.heard} == wanted)
         assert office.errors() == []
@@ -160,7 +161,7 @@ async def test_a_cut_network_is_abrupt_and_mended_without_a_pause():
 
 
 async def test_a_reset_charger_comes_back_after_its_reboot():
-    async with open_office() as office, running(office.url, speed=20) as (runner, lines):
+    async with open_office() as office, running(office.url, speed=20) as (_runner, lines):
         await office.until(lambda: office.count("StatusNotification") == 3)
         await office.desks["CP1"].call(call.Reset(type="Hard"))
         await office.until(lambda: office.count("BootNotification") == 2)

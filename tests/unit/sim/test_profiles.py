@@ -149,11 +149,12 @@ def test_the_next_boundary_is_found_for_running_and_idle_connectors():
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 400), st.floats(0, 80)), min_size=1, max_size=5, unique_by=lambda p: p[0]),
-    st.integers(0, 300), st.integers(0, 500),
-)  # fmt: skip
+    st.dictionaries(st.integers(0, 400), st.floats(0, 80), min_size=1, max_size=5),
+    st.integers(0, 300),
+    st.integers(0, 500),
+)
 def test_between_boundaries_the_limit_does_not_change(steps, began_s, look_s):
-    periods = [{"startPeriod": s if i else 0, "limit": a} for i, (s, a) in enumerate(sorted(steps))]
+    periods = [{"startPeriod": s if i else 0, "limit": a} for i, (s, a) in enumerate(sorted(steps.items()))]
     shelf = ProfileShelf()
     shelf.install(1, read(kind="Relative", periods=periods, schedule={"duration": 350}))
     began = NOW + timedelta(seconds=began_s)

@@ -61,3 +61,12 @@ def test_a_reboot_forgets_an_upload():
     bench.wait(6)
     bench.connect().wait(60)
     assert told(bench, "DiagnosticsStatusNotification") == ["Uploading"]
+
+
+def test_what_happens_offline_is_not_told_afterwards():
+    bench = Bench().connect()
+    bench.ask("GetDiagnostics", location="ftp://example.org/in")
+    bench.lose()
+    bench.wait(60)
+    bench.connect()
+    assert told(bench, "DiagnosticsStatusNotification") == ["Uploading"]

@@ -50,7 +50,6 @@ from voltyard.speech import (
     Ticked,
     Trigger,
     Unlock,
-    VendorReply,
     VendorTold,
     Welcomed,
 )
@@ -292,13 +291,15 @@ def _word(text: str | None) -> str | None:
 
 
 def _tag(text: str, flaws: list[str]) -> str:
-    """Return the id of a card, without blanks and cut to what 1.6 §7.28 allows (quirk Q34)."""
+    """Return the id of a card without blanks around it (1.6 §7.28, quirk Q34).
+
+    A longer one than 1.6 allows stays whole: cut, it could pass for another card.
+    """
     tag = text.strip()
     if not tag:
         flaws.append("empty_tag")
     if len(tag) > TAG_LENGTH_MAX:
         flaws.append("long_tag")
-        return tag[:TAG_LENGTH_MAX]
     return tag
 
 
@@ -334,27 +335,28 @@ def _reason(word: str | None, flaws: list[str]) -> str | None:
 
 def answer(said: Said, reply: Reply) -> bytes:
     """Write the reply to a saying as the payload of its CALLRESULT."""
-    match reply:
-        case Thanks():
-            assert not isinstance(said, _DEMANDING), said
-            return EMPTY_PAYLOAD
-        case Ticked(now):
-            assert isinstance(said, Beat), said
-            return b'{"currentTime":%b}' % msgspec.json.encode(_seconds(now))
-        case Welcomed(registration, now, interval_s):
-            assert isinstance(said, Booted), said
-            return msgspec.json.encode(
-                messages.BootNotificationAnswer(registration, _seconds(now), max(0, interval_s))
-            )
-        case Judged():
-            return _judged(said, reply)
-        case VendorReply(status, data):
-            assert isinstance(said, VendorTold), said
-            return _checked(messages.DataTransferAnswer, {"status": status, "data": data})
-    assert_never(reply)
+    # Not a match statement: the first two answer nine of ten messages, and it takes twice as long.
+    if isinstance(reply, Thanks):
+        assert type(said) in _THANKED, said
+        return EMPTY_PAYLOAD
+    if isinstance(reply, Ticked):
+        assert isinstance(said, Beat), said
+        now = reply.now
+        # OCPP 1.6 §3.14; whole seconds, since some chargers refuse fractions and offsets (quirk Q36).
+        told_at = (now if now.tzinfo is UTC else now.astimezone(UTC)).isoformat()
+        return f'{{"currentTime":"{told_at[:19]}Z"}}'.encode()
+    if isinstance(reply, Judged):
+        return _judged(said, reply)
+    if isinstance(reply, Welcomed):
+        assert isinstance(said, Booted), said
+        now, interval_s = _seconds(reply.now), max(0, reply.interval_s)
+        return msgspec.json.encode(messages.BootNotificationAnswer(reply.registration, now, interval_s))
+    assert isinstance(said, VendorTold), said
+    return _checked(messages.DataTransferAnswer, {"status": reply.status, "data": reply.data})
 
 
-_DEMANDING: Final = (Booted, Beat, MayCharge, Started, VendorTold)
+_THANKED: Final = frozenset({StatusTold, Metered, Ended, FirmwareTold, DiagnosticsTold})
+"""Sayings that are only stored, and the end of a transaction, whose verdict may be left out."""
 
 
 def _judged(said: Said, reply: Judged) -> bytes:

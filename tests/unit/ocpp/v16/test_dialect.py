@@ -299,7 +299,7 @@ def without(payload: dict[str, Any], *fields: str) -> dict[str, Any]:
             "Q34",
             "Authorize",
             {"idTag": "20:69:C0:21:AB:CD:EF:01:02"},
-            MayCharge("20:69:C0:21:AB:CD:EF"),
+            MayCharge("20:69:C0:21:AB:CD:EF:01:02"),
             ["long_tag"],
         ),
         ("Q34", "Authorize", {"idTag": " 04a1 "}, MayCharge("04a1"), []),
