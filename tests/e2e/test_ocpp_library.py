@@ -181,7 +181,8 @@ async def test_an_unknown_charger_is_refused_with_404_where_the_installation_wan
 
 async def charge_remotely(server: Server, person: Person, identity: str = "LIB-REMOTE") -> None:
     _, charger_id = await settle_in(person, identity)
-    await person("POST", f"/chargers/{charger_id}/actions/start", status=503, id_token="CARD1")
+    asked = await person("POST", f"/chargers/{charger_id}/actions/start", id_token="CARD1")
+    assert (asked["status"], asked["sent_at"]) == ("offline", None)
     async with plugged(server.ocpp_url, identity, PASSWORD) as charger:
         await charger.boot()
         await person("POST", f"/chargers/{charger_id}/actions/stop", status=409, transaction_id=None)

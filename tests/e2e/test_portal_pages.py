@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import re
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,13 +26,14 @@ from voltyard.cards import service as cards
 from voltyard.cards.service import Judgement
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Delivered, Place
+from voltyard.kernel import migrate
 from voltyard.kernel.actor import Actor, Kind, system
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import SystemClock
 from voltyard.kernel.context import Context
-from voltyard.kernel import migrate
 from voltyard.kernel.db import Database
 from voltyard.kernel.files import Files
+from voltyard.kernel.limits import LOGINS_PER_MINUTE_MAX
 from voltyard.kernel.settings import Settings
 from voltyard.kernel.units import PerPhase
 from voltyard.locations import service as locations
@@ -56,6 +60,15 @@ ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "frontend/node_modules/axe-core/axe.min.js"
 PASSWORD = "a long enough password"
 CENTRAL = system("central")
+FREE_IDENTITY = "ALF-0042318"
+# How many pixels of the graph's canvas have the colour of a line.
+PAINTED = """() => {
+    const canvas = document.querySelector('canvas')
+    const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+    let count = 0
+    for (let i = 0; i < seen.length; i += 4) if (seen[i + 3] > 200 && Math.abs(seen[i + 1] - seen[i]) > 60) count++
+    return count
+}"""
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 KEY_PIN = "4711"
 
@@ -89,6 +102,10 @@ def readings(
             )
         )
     return found
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -141,7 +158,9 @@ async def open_context(folder: Path) -> Context:
     folder.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(migrate.upgrade, settings.url)
     clock, bus = SystemClock(), LocalBus(is_strict=True)
-    return Context(Database(settings.url, clock=clock, bus=bus), bus, clock, Files(folder / "files"), settings)
+    return Context(
+        Database(settings.url, clock=clock, bus=bus), bus, clock, Files(folder / "files"), settings
+    )
 
 
 async def make_world(ctx: Context, *, is_empty: bool = False) -> World:
@@ -170,7 +189,11 @@ async def make_world(ctx: Context, *, is_empty: bool = False) -> World:
         "charging": ("ALF-0042317", office.id, "Entrance left"),
         "free": ("ALF-0042318", office.id, "Entrance right"),
         "paused": ("NXB-22-104-77", garage.id, "Bay 14"),
-        "faulted": ("EVB-P1916-0033", garage.id, "Bay 15, the one whose name somebody made far too long to fit"),
+        "faulted": (
+            "EVB-P1916-0033",
+            garage.id,
+            "Bay 15, the one whose name somebody made far too long to fit",
+        ),
         "offline": ("ZAP081142", garage.id, ""),
     }
     found = [Delivered(identity, pin=KEY_PIN) for identity, _, _ in names.values()]
@@ -201,26 +224,31 @@ async def make_world(ctx: Context, *, is_empty: bool = False) -> World:
     lost = await ctx.db.work(actor, cards.add, office.id, name="Lost in March", id_tag="0411223344")
     await ctx.db.work(actor, cards.change, lost.id, is_blocked=True)
     mads = await ctx.db.work(actor, cards.add, garage.id, name="Mads Jørgensen", id_tag="0499887766")
-    now = datetime.now(UTC)
-    at_office, at_garage = Place(world.chargers["free"], office.id), Place(world.chargers["paused"], garage.id)
+    present = now()
+    at_office, at_garage = (
+        Place(world.chargers["free"], office.id),
+        Place(world.chargers["paused"], garage.id),
+    )
     for hours, minutes, reason in ((3, 95, "EVDisconnected"), (27, 240, "Local"), (51, 35, "Remote")):
-        began = now - timedelta(hours=hours, minutes=minutes)
+        began = present - timedelta(hours=hours, minutes=minutes)
         number = await world.start(at_office, 1, "04A2B8C19D3E80", began, card_id=anna.id)
         took = readings(began, minutes)
         await world.meter(at_office, 1, number, took)
         await world.end(at_office, number, took[-1], reason)
         world.transactions.setdefault("ended", await world.id_of(number))
-    began = now - timedelta(hours=9)
+    began = present - timedelta(hours=9)
     number = await world.start(at_office, 2, "FFFF0000", began, Verdict.INVALID)
-    await world.end(at_office, number, Reading(told_at=began + timedelta(seconds=20), energy_wh=1_000_000), "DeAuthorized")
+    await world.end(
+        at_office, number, Reading(told_at=began + timedelta(seconds=20), energy_wh=1_000_000), "DeAuthorized"
+    )
     world.transactions["refused"] = await world.id_of(number)
-    began = now - timedelta(minutes=52)
+    began = present - timedelta(minutes=52)
     at_charging = Place(world.chargers["charging"], office.id)
     number = await world.start(at_charging, 1, "04A2B8C19D3E80", began, card_id=anna.id)
     await world.meter(at_charging, 1, number, readings(began, 75, so_far=51))
     world.transactions["running"] = await world.id_of(number)
     for hours in (30, 2):
-        began = now - timedelta(hours=hours)
+        began = present - timedelta(hours=hours)
         number = await world.start(at_garage, 1, "0499887766", began, card_id=mads.id)
         await world.meter(at_garage, 1, number, readings(began, 180, phases=1, most_a=32.0, so_far=119))
         world.transactions.setdefault("estimated", await world.id_of(number))
@@ -244,14 +272,16 @@ class PlayedCharger:
         is_accepted = self.answer == "Accepted"
         names = {StartCharging: "RemoteStartTransaction", StopCharging: "RemoteStopTransaction"}
         action = names.get(type(asked.ask), "Reset")
-        return Told(Answer(is_accepted=is_accepted, status=self.answer, payload="{}"), action, "{}")
+        connector = getattr(asked.ask, "connector", None)
+        request = json.dumps({"connectorId": connector} if connector else {})
+        return Told(Answer(is_accepted=is_accepted, status=self.answer, payload="{}"), action, request)
 
     async def plug_in(self, tag: str, connector: int = 1) -> int:
-        now = datetime.now(UTC)
+        began = now()
         await self.world.tell(self.charger_id, StatusTold(connector, ConnectorStatus.CHARGING))
-        number = await self.world.start(self.place, connector, tag, now)
+        number = await self.world.start(self.place, connector, tag, began)
         self.numbers[connector] = number
-        await self.world.meter(self.place, connector, number, readings(now, 0))
+        await self.world.meter(self.place, connector, number, readings(began, 0))
         return number
 
 
@@ -273,3 +303,473 @@ async def serve(ctx: Context, port: int = 0) -> AsyncIterator[str]:
     server.should_exit = True
     await running
     listener.close()
+
+
+@dataclass
+class Visitor:
+    """A browser's page in front of the portal, and what it complained about."""
+
+    page: Page
+    world: World
+    complaints: list[str] = field(default_factory=list)
+
+    async def go(self, place: str) -> None:
+        await self.page.goto(self.world.address + place)
+
+    async def log_in(self, password: str = PASSWORD) -> None:
+        await self.go("/login")
+        await self.page.get_by_label("E-mail address").fill("robin@example.com")
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Log in").click()
+
+    async def live(self) -> None:
+        """Wait until the page hears events."""
+        await self.page.wait_for_function("document.documentElement.dataset.live === 'on'")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World]:
+    """Make the world once; each test gets a copy of its files."""
+    folder = tmp_path_factory.mktemp("world") / "data"
+    ctx = await open_context(folder)
+    world = await make_world(ctx)
+    await ctx.db.close()
+    return folder, world
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(made: tuple[Path, World], tmp_path: Path) -> AsyncIterator[World]:
+    folder, template = made
+    shutil.copytree(folder, tmp_path / "data")
+    ctx = await open_context(tmp_path / "data")
+    copy = replace(template, ctx=ctx)
+    async with serve(ctx) as address:
+        copy.address = address
+        yield copy
+    await ctx.db.close()
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser, world: World, *, width: str = "desktop", theme: str = "light", has_csp: bool = True
+) -> AsyncIterator[Visitor]:
+    size = WIDTHS[width]
+    context = await browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=theme,  # type: ignore[arg-type]
+        timezone_id="Europe/Amsterdam",
+        bypass_csp=not has_csp,
+        reduced_motion="reduce",
+    )
+    page = await context.new_page()
+    page.set_default_timeout(15_000)
+    visitor = Visitor(page, world)
+    page.on("pageerror", lambda wrong: visitor.complaints.append(f"{page.url}: {wrong}"))
+    page.on(
+        "console",
+        lambda said: visitor.complaints.append(f"{page.url}: {said.text}") if said.type == "error" else None,
+    )
+    yield visitor
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(browser: Browser, world: World) -> AsyncIterator[Visitor]:
+    """Somebody who is logged in, at a desk; the page may not have complained at the end."""
+    async with visiting(browser, world) as found:
+        await found.log_in()
+        await expect(found.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+        yield found
+        assert found.complaints == []
+
+
+# --- looks --------------------------------------------------------------------------------------------
+
+
+def places(world: World) -> list[str]:
+    office, garage = world.locations["office"], world.locations["garage"]
+    found = ["/", "/locations", "/locations/new", f"/locations/{office}", f"/locations/{garage}", "/chargers"]
+    found += [f"/locations/{office}/{tab}" for tab in ("chargers", "transactions", "cards", "settings")]
+    found += [f"/chargers/{charger_id}" for charger_id in world.chargers.values()]
+    found += [f"/chargers/{world.chargers['free']}/{tab}" for tab in ("transactions", "commands", "details")]
+    found += [f"/transactions/{transaction_id}" for transaction_id in world.transactions.values()]
+    return [*found, "/transactions", "/transactions?status=running&from=2020-01-01", "/account"]
+
+
+LOOK = """axe.run({resultTypes: ['violations']}).then((found) => found.violations.map((each) =>
+    each.id + ': ' + each.nodes.slice(0, 3).map((node) => node.target + ' ' + (node.any[0]?.message || '')).join(' | ')))"""
+
+
+async def look(visitor: Visitor) -> list[str]:
+    """Let axe look at the page, and see whether it is wider than the window."""
+    await visitor.page.evaluate(AXE.read_text())
+    found = [f"{visitor.page.url}: {each}" for each in await visitor.page.evaluate(LOOK)]
+    wider = await visitor.page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    return found + ([f"{visitor.page.url}: {wider} px too wide"] if wider > 0 else [])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", list(WIDTHS))
+async def test_every_page_is_accessible_and_fits(browser: Browser, world: World, width: str, theme: str):
+    async with visiting(browser, world, width=width, theme=theme, has_csp=False) as visitor:
+        await visitor.go("/login")
+        found = await look(visitor)
+        await visitor.log_in()
+        await expect(visitor.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+        for place in places(world):
+            await visitor.go(place)
+            if place.startswith("/transactions/"):
+                await expect(visitor.page.locator("[data-graph]")).to_have_attribute(
+                    "data-points", re.compile(r"\d+")
+                )
+            found += await look(visitor)
+        assert found + visitor.complaints == []
+        await visitor.go("/nowhere")
+        assert await look(visitor) == []
+
+
+async def test_dialogs_are_accessible_and_keep_the_focus(browser: Browser, world: World):
+    async with visiting(browser, world, has_csp=False) as visitor:
+        await visitor.log_in()
+        await expect(visitor.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+        await visitor.go(f"/chargers/{world.chargers['free']}")
+        opener = visitor.page.get_by_role("region", name="Connector 1").get_by_role("button", name="Start")
+        await opener.click()
+        dialog = visitor.page.get_by_role("dialog", name="Start charging")
+        await expect(dialog).to_be_visible()
+        assert await look(visitor) == []
+        for _ in range(12):
+            await visitor.page.keyboard.press("Tab")
+            inside = "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+            assert await visitor.page.evaluate(inside)
+        await visitor.page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
+        await expect(opener).to_be_focused()
+
+
+async def test_the_page_can_be_installed_on_a_phone(visitor: Visitor):
+    told = await visitor.page.evaluate("fetch('/manifest.webmanifest').then((answer) => answer.json())")
+    assert told["display"] == "standalone"
+    for icon in told["icons"]:
+        answer = await visitor.page.request.get(visitor.world.address + icon["src"])
+        assert answer.ok
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+# --- coming in ----------------------------------------------------------------------------------------
+
+
+async def test_a_stranger_logs_in_and_comes_to_the_page_that_was_wanted(browser: Browser, world: World):
+    async with visiting(browser, world) as visitor:
+        await visitor.go("/chargers?q=entrance")
+        await visitor.page.get_by_label("E-mail address").fill("robin@example.com")
+        await visitor.page.get_by_label("Password").fill(PASSWORD)
+        await visitor.page.get_by_role("button", name="Log in").click()
+        await visitor.page.wait_for_url("**/chargers?q=entrance")
+        await expect(visitor.page.get_by_role("link", name="Entrance left")).to_be_visible()
+        assert visitor.complaints == []
+
+
+async def test_a_wrong_password_is_told_and_the_address_stays(browser: Browser, world: World):
+    async with visiting(browser, world) as visitor:
+        await visitor.log_in("not the password")
+        await expect(visitor.page.get_by_role("alert")).to_contain_text("E-mail address or password is wrong")
+        await expect(visitor.page.get_by_label("E-mail address")).to_have_value("robin@example.com")
+
+
+async def test_too_many_attempts_are_told(browser: Browser, world: World):
+    async with visiting(browser, world) as visitor:
+        for _ in range(LOGINS_PER_MINUTE_MAX + 1):
+            await visitor.page.request.post(
+                world.address + "/login", form={"email": "robin@example.com", "password": "x"},
+                headers={"Origin": world.address},
+            )  # fmt: skip
+        await visitor.log_in()
+        await expect(visitor.page.get_by_role("alert")).to_contain_text("Too many attempts to log in")
+
+
+async def test_logging_out_ends_it(visitor: Visitor):
+    await visitor.page.get_by_role("button", name="Robin Vermeer").click()
+    await visitor.page.get_by_role("button", name="Log out").click()
+    await visitor.page.wait_for_url("**/login")
+    await visitor.go("/chargers")
+    await expect(visitor.page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+async def test_a_post_from_another_website_is_refused(visitor: Visitor):
+    answer = await visitor.page.request.post(
+        visitor.world.address + "/logout", headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert answer.status == 403
+
+
+async def test_the_theme_is_chosen_once_and_stays(visitor: Visitor):
+    await visitor.page.get_by_role("button", name="Robin Vermeer").click()
+    async with visitor.page.expect_response("**/account/theme"):
+        await visitor.page.get_by_role("radio", name="Dark").check(force=True)
+    await expect(visitor.page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    await visitor.go("/locations")
+    await expect(visitor.page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+# --- doing --------------------------------------------------------------------------------------------
+
+
+async def test_a_location_is_created_and_a_mistake_keeps_the_form(visitor: Visitor):
+    page = visitor.page
+    await page.get_by_role("link", name="Locations").first.click()
+    await page.get_by_role("link", name="New location").click()
+    await page.get_by_label("Name").fill("Depot Almere")
+    await page.get_by_label("City").fill("Almere")
+    await page.get_by_label("Country").fill("N1")
+    await page.get_by_role("button", name="Create the location").click()
+    await expect(page.get_by_label("Country")).to_have_attribute("aria-invalid", "true")
+    await expect(page.get_by_label("City")).to_have_value("Almere")
+    visitor.complaints.clear()  # the browser notes the refusal
+    await page.get_by_label("Country").fill("NL")
+    await page.get_by_role("button", name="Create the location").click()
+    await expect(page.get_by_role("heading", name="Depot Almere", level=1)).to_be_visible()
+    await expect(page.get_by_role("heading", name="No chargers here yet")).to_be_visible()
+
+
+async def test_a_card_is_added_blocked_and_removed(visitor: Visitor):
+    page = visitor.page
+    await visitor.go(f"/locations/{visitor.world.locations['garage']}/cards")
+    await page.get_by_label("Name").fill("Ingrid")
+    await page.get_by_label("Tag").fill("0455667788")
+    await page.get_by_role("button", name="Add").click()
+    row = page.get_by_role("row", name="Ingrid")
+    await expect(row).to_contain_text("May charge")
+    await row.get_by_role("button", name="Block").click()
+    await expect(row).to_contain_text("Blocked")
+    await row.get_by_role("button", name="Remove").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Remove “Ingrid”?")
+    await dialog.get_by_role("button", name="Remove the card").click()
+    await expect(page.get_by_role("row", name="Ingrid")).to_have_count(0)
+
+
+async def test_the_same_card_twice_is_refused_in_words(visitor: Visitor):
+    page = visitor.page
+    await visitor.go(f"/locations/{visitor.world.locations['office']}/cards")
+    await page.get_by_label("Name").fill("Somebody")
+    await page.get_by_label("Tag").fill("deadbeef")
+    await page.get_by_role("button", name="Add").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Pool car 3")
+    await expect(page.get_by_label("Name")).to_have_value("Somebody")
+    visitor.complaints.clear()  # the browser notes the refusal
+
+
+async def test_a_charger_is_claimed_with_its_pin_and_a_wrong_pin_is_told(browser: Browser, world: World):
+    """An administrator needs no PIN, so somebody else does it here."""
+    user = await accounts.register(world.ctx, "kim@example.com", password=PASSWORD, name="Kim")
+    actor = Actor(kind=Kind.USER, subject_id=user.id, team_ids=(user.teams[0].id,), door="portal")
+    mine = await world.ctx.db.work(actor, locations.create, name="Kim's place")
+    async with visiting(browser, world) as visitor:
+        page = visitor.page
+        await visitor.go(f"/locations/{mine.id}/chargers")
+        await page.get_by_label("E-mail address").fill("kim@example.com")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_label("Serial number").fill("STOCK-0001")
+        await page.get_by_label("PIN").fill("0000")
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.get_by_role("alert")).to_contain_text(
+            "Serial number and PIN do not belong together"
+        )
+        await expect(page.get_by_label("Serial number")).to_have_value("STOCK-0001")
+        await page.get_by_label("Serial number").fill("ALF-0042317")
+        await page.get_by_label("PIN").fill(KEY_PIN)
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.get_by_role("alert")).to_contain_text("belongs to another location")
+        await page.get_by_label("Serial number").fill("STOCK-0001")
+        await page.get_by_label("PIN").fill(KEY_PIN)
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.get_by_role("heading", name="STOCK-0001")).to_be_visible()
+        await visitor.go(f"/chargers/{world.chargers['free']}")
+        await expect(page.get_by_role("heading", name="There is no such thing")).to_be_visible()
+
+
+async def test_an_administrator_claims_a_waiting_charger(visitor: Visitor):
+    page = visitor.page
+    await visitor.go("/chargers")
+    waiting = page.get_by_role("region", name="Waiting to be claimed")
+    await waiting.get_by_label("Location for WAITING-9001").select_option("Head office Utrecht")
+    await waiting.get_by_role("button", name="Add").click()
+    await expect(page.get_by_role("heading", name="WAITING-9001")).to_be_visible()
+
+
+async def test_a_token_is_shown_once(visitor: Visitor):
+    page = visitor.page
+    await visitor.go("/account")
+    await page.get_by_label("What is it for?").fill("Home Assistant")
+    await page.get_by_role("button", name="Make a token").click()
+    secret = await page.locator("[data-secret]").inner_text()
+    answer = await page.request.get(
+        visitor.world.address + "/locations", headers={"Authorization": f"Bearer {secret}"}
+    )
+    assert answer.ok
+    await visitor.go("/account")
+    await expect(page.get_by_text(secret)).to_have_count(0)
+    await page.get_by_role("button", name="Revoke Home Assistant").click()
+    await page.get_by_role("button", name="Revoke the token").click()
+    await expect(page.get_by_role("row", name="Home Assistant")).to_have_count(0)
+
+
+# --- charging -----------------------------------------------------------------------------------------
+
+
+async def test_start_and_stop_follow_the_chargers_own_word(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    charger = PlayedCharger(world, world.chargers["free"], world.locations["office"])
+    await charger.serve()
+    await visitor.go(f"/chargers/{world.chargers['free']}")
+    await visitor.live()
+    outlet = page.get_by_role("region", name="Connector 1")
+    await outlet.get_by_role("button", name="Start").click()
+    dialog = page.get_by_role("dialog", name="Start charging")
+    await dialog.get_by_role("radio", name="Anna de Wit").check()
+    await dialog.get_by_role("button", name="Start").click()
+    await expect(dialog).to_be_hidden()
+    await expect(outlet).to_contain_text("Accepted: waiting for the cable.")
+    await expect(outlet.get_by_role("button", name="Stop")).to_have_count(0)
+    assert charger.asked == [StartCharging("04A2B8C19D3E80", 1)]
+
+    number = await charger.plug_in("04A2B8C19D3E80")
+    await expect(outlet).to_contain_text("Charging")
+    await expect(outlet.get_by_role("button", name="Stop")).to_be_visible()
+    await expect(outlet).not_to_contain_text("waiting for the cable")
+
+    await outlet.get_by_role("button", name="Stop").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Stop charging").click()
+    await expect(outlet).to_contain_text("Accepted: the charger is stopping.")
+    await expect(outlet.get_by_role("button", name="Stop")).to_be_visible()
+    assert charger.asked[1:] == [StopCharging(number)]
+
+    await world.end(charger.place, number, Reading(told_at=now(), energy_wh=1_002_500), "Remote")
+    await world.tell(charger.charger_id, StatusTold(1, ConnectorStatus.AVAILABLE))
+    await expect(outlet.get_by_role("button", name="Start")).to_be_visible()
+
+
+async def test_a_tag_can_be_typed_and_a_rejection_is_told(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    charger = PlayedCharger(world, world.chargers["free"], world.locations["office"], answer="Rejected")
+    await charger.serve()
+    await visitor.go(f"/chargers/{world.chargers['free']}")
+    await page.get_by_role("region", name="Connector 2").get_by_role("button", name="Start").click()
+    dialog = page.get_by_role("dialog", name="Start charging")
+    await expect(dialog.get_by_label("Tag", exact=True)).to_be_hidden()
+    await dialog.get_by_role("radio", name="Another tag").check()
+    await dialog.get_by_role("button", name="Start").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("A card is needed to start")
+    visitor.complaints.clear()  # the browser notes the refusal
+    await dialog.get_by_label("Tag", exact=True).fill("CAFE01")
+    await dialog.get_by_role("button", name="Start").click()
+    await expect(page.get_by_role("region", name="Connector 2")).to_contain_text("Rejected by the charger.")
+    assert charger.asked == [StartCharging("CAFE01", 2)]
+
+
+async def test_an_absent_charger_is_told_with_what_to_do(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    await visitor.go(f"/chargers/{world.chargers['offline']}")
+    await expect(page.get_by_text("The charger is offline.", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Start").click()
+    await expect(page.get_by_role("region", name="Connector 1")).to_contain_text(
+        "The charger is offline: check its power and network."
+    )
+    await page.get_by_role("link", name="Commands").click()
+    await expect(page.get_by_role("row", name="Start charging")).to_contain_text("Robin Vermeer")
+    await expect(page.get_by_role("row", name="Start charging")).to_contain_text("Charger offline")
+
+
+async def test_a_status_changes_on_the_screen_by_itself(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    await visitor.go("/chargers")
+    await visitor.live()
+    row = page.get_by_role("row", name="Entrance right")
+    await expect(row).to_contain_text("1: Available")
+    await world.tell(world.chargers["free"], StatusTold(1, ConnectorStatus.FAULTED, "HighTemperature"))
+    await expect(row).to_contain_text("1: Fault")
+    await visitor.go(f"/chargers/{world.chargers['free']}")
+    await visitor.live()
+    await expect(page.get_by_role("region", name="Connector 1")).to_contain_text("The charger is too hot.")
+    await world.ctx.db.work(CENTRAL, chargers.disconnect, world.chargers["free"], f"ses-{FREE_IDENTITY}")
+    await expect(page.get_by_text("The charger is offline.", exact=True)).to_be_visible()
+
+
+async def test_a_browser_that_was_away_is_drawn_from_the_database(browser: Browser, world: World):
+    async with visiting(browser, world) as visitor:
+        await visitor.log_in()
+        await expect(visitor.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+        await visitor.go(f"/chargers/{world.chargers['free']}")
+        await visitor.live()
+        await visitor.page.context.set_offline(True)
+        # Chromium keeps an open stream when it is set offline; a server that cuts it is what really happens.
+        await visitor.page.evaluate("window.dispatchEvent(new Event('voltyard:cut'))")
+        await expect(visitor.page.get_by_text("Connection lost, reconnecting")).to_be_visible()
+        await world.tell(world.chargers["free"], StatusTold(1, ConnectorStatus.RESERVED))
+        await visitor.page.context.set_offline(False)
+        await expect(visitor.page.get_by_role("region", name="Connector 1")).to_contain_text("Reserved")
+        await expect(visitor.page.get_by_text("Connection lost, reconnecting")).to_be_hidden()
+
+
+async def test_the_graph_draws_lines_and_goes_on_while_the_car_charges(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    await visitor.go(f"/transactions/{world.transactions['running']}")
+    await visitor.live()
+    graph = page.locator("[data-graph]")
+    await expect(graph).to_have_attribute("data-points", "103")
+    await expect(page.locator("canvas")).to_be_visible()
+    painted = await page.evaluate(PAINTED)
+    assert painted > 500, "no line was drawn"
+    place = Place(world.chargers["charging"], world.locations["office"])
+    rows = await world.ctx.db.read(world.actor, transactions.list_transactions, is_active=True)
+    number = next(row.number for row in rows if row.id == world.transactions["running"])
+    await world.meter(place, 1, number, [Reading(told_at=now(), current_a=PerPhase(9, 9, 9), power_w=6210)])
+    await expect(graph).to_have_attribute("data-points", "104")
+    await expect(page.get_by_text("6.2")).to_be_visible()
+    await page.locator(".u-over").hover()
+    await expect(page.locator("[data-tip]")).to_contain_text("Offered")
+    await page.get_by_role("button", name="L2").click()
+    await expect(page.get_by_role("button", name="L2")).to_have_attribute("aria-pressed", "false")
+    await expect(page.locator("[data-tip]")).not_to_contain_text("L2", use_inner_text=True)
+
+
+async def test_refused_cards_and_estimates_are_explained(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    await visitor.go(f"/transactions/{world.transactions['refused']}")
+    await expect(page.get_by_text("The card was refused, yet the charger started.")).to_be_visible()
+    await expect(page.get_by_role("heading", name="No readings of the current")).to_be_visible()
+    await visitor.go(f"/transactions/{world.transactions['estimated']}")
+    await expect(page.get_by_text("The end is an estimate.")).to_be_visible()
+    await expect(page.get_by_text("The charger never told the end", exact=True)).to_be_visible()
+
+
+async def test_transactions_are_filtered(visitor: Visitor):
+    page = visitor.page
+    await visitor.go("/transactions")
+    results = page.locator("#results")
+    await expect(results.get_by_role("row")).to_have_count(8)
+    await page.get_by_label("Status").select_option("Running")
+    await expect(results.get_by_role("row")).to_have_count(3)
+    await page.get_by_label("Location").select_option("Head office Utrecht")
+    await expect(results.get_by_role("row")).to_have_count(2)
+    await page.wait_for_url("**status=running**")
+    await page.get_by_label("To", exact=True).fill("2020-01-01")
+    await expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
+
+
+async def test_an_empty_installation_says_what_to_do_next(browser: Browser, tmp_path: Path):
+    ctx = await open_context(tmp_path / "data")
+    world = await make_world(ctx, is_empty=True)
+    async with serve(ctx) as world.address, visiting(browser, world, has_csp=False) as visitor:
+        await visitor.log_in()
+        await expect(visitor.page.get_by_role("heading", name="Start with a location")).to_be_visible()
+        for place in ("/", "/locations", "/chargers", "/transactions"):
+            await visitor.go(place)
+            assert await look(visitor) == []
+        assert visitor.complaints == []
+    await ctx.db.close()

@@ -182,7 +182,8 @@ async def log_in(ctx: Context, email: str, password: str) -> tuple[User, str]:
 
 def _find_by_login(work: Work, email: str) -> store.Row | None:
     # What is no address belongs to nobody, and must not tell itself from an unknown one.
-    return store.find_user_by_email(work, email.strip().lower()) if email.isprintable() else None
+    tidy = email.strip().lower()
+    return store.find_user_by_email(work, tidy) if tidy.isprintable() else None
 
 
 def _open_session(work: Work, user_id: str, secret_hash: str) -> User:

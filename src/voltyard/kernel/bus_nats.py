@@ -121,7 +121,9 @@ class NatsBus:
         Raises: BusGone when it cannot be reached at the start.
         """
         try:
-            client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=1, connect_timeout=5)
+            client = await nats.connect(
+                url, max_reconnect_attempts=-1, reconnect_time_wait=1, connect_timeout=5
+            )
         except (OSError, NoServersError, NatsTimeoutError) as wrong:
             raise BusGone("NATS cannot be reached: check VOLTYARD_NATS_URL and that it runs") from wrong
         return cls(client)
@@ -185,4 +187,3 @@ class NatsBus:
         await asyncio.gather(*self._running, return_exceptions=True)
         if not self._client.is_closed:
             await self._client.close()
-

@@ -20,13 +20,14 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.bus import Bus
 from voltyard.kernel.clock import Clock
-from voltyard.kernel.errors import Conflict, Unavailable
+from voltyard.kernel.errors import Conflict, Invalid, NotFound, Unavailable, VoltyardError
 from voltyard.kernel.wire import Message, encode
 
 P = ParamSpec("P")
@@ -44,6 +45,18 @@ metadata: Final = sa.MetaData(
 READERS = 4
 TRIES_MAX = 4
 SERIALISATION_STATES = frozenset({"40001", "40P01"})
+BUSY_S = 10.0
+"""How long another process may hold SQLite's lock, unless the address says ``?timeout=…``."""
+# The classes of SQLSTATE (PostgreSQL, appendix A) and the names of SQLite's result codes.
+UNAVAILABLE_STATES = ("08", "25006", "28", "3D", "40", "53", "55P03", "57", "58")
+UNAVAILABLE_NAMES = tuple(
+    f"SQLITE_{name}"
+    for name in (
+        *("BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "CORRUPT", "NOTADB", "NOMEM"),
+        *("PROTOCOL", "INTERRUPT"),
+    )
+)
+UNIQUE_NAMES = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
 
 
 class DatabaseUnavailable(Unavailable):
@@ -56,6 +69,34 @@ class AlreadyThere(Conflict):
     """Another row already holds this unique value."""
 
     title = "That exists already"
+
+
+class NotThere(NotFound):
+    """The row names another one that does not exist."""
+
+    title = "It belongs to something that does not exist"
+
+
+class Unstorable(Invalid):
+    """A value is longer, larger or stranger than its column can hold."""
+
+    title = "A value cannot be stored"
+
+
+def problem_of(wrong: DBAPIError) -> VoltyardError | None:
+    """Return what a driver's error means in our words; None for a mistake in our own statements."""
+    state = getattr(wrong.orig, "sqlstate", None) or ""
+    name = getattr(wrong.orig, "sqlite_errorname", None) or ""
+    if state == "23505" or name in UNIQUE_NAMES:
+        return AlreadyThere()
+    if state == "23503" or name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return NotThere()
+    if state.startswith("22") or name == "SQLITE_TOOBIG":
+        return Unstorable()
+    is_gone = wrong.connection_invalidated or (isinstance(wrong, InterfaceError) and not state)
+    if is_gone or state.startswith(UNAVAILABLE_STATES) or name.startswith(UNAVAILABLE_NAMES):
+        return DatabaseUnavailable()
+    return None
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -150,6 +191,9 @@ class Work:
         if not rows:
             return
         columns = [name for name in rows[0] if name not in key]
+        if not columns:
+            self.insert_new(table, rows, key=key)
+            return
         if self.connection.dialect.name == "sqlite":
             lite = sqlite.insert(table)
             self.connection.execute(
@@ -184,8 +228,9 @@ class _SqliteStore:
     def __init__(self, url: sa.URL) -> None:
         path = Path(url.database or "voltyard.db")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer_engine = _sqlite_engine(path, begin="BEGIN IMMEDIATE", is_writer=True)
-        self._reader_engine = _sqlite_engine(path, begin="BEGIN", is_writer=False)
+        busy_s = float(str(url.query.get("timeout", BUSY_S)))
+        self._writer_engine = _sqlite_engine(path, busy_s, begin="BEGIN IMMEDIATE", is_writer=True)
+        self._reader_engine = _sqlite_engine(path, busy_s, begin="BEGIN", is_writer=False)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="voltyard-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="voltyard-reader")
         self._connection: sa.Connection | None = None
@@ -231,15 +276,21 @@ async def _whole(running: asyncio.Future[T]) -> T:
         raise
 
 
-def _sqlite_engine(path: Path, *, begin: str, is_writer: bool) -> sa.Engine:
+def _lower(text: object) -> object:
+    return text.lower() if isinstance(text, str) else text
+
+
+def _sqlite_engine(path: Path, busy_s: float, *, begin: str, is_writer: bool) -> sa.Engine:
     engine = sa.create_engine(
         sa.URL.create("sqlite+pysqlite", database=str(path)),
-        connect_args={"check_same_thread": False, "timeout": 10.0, "isolation_level": None},
+        connect_args={"check_same_thread": False, "timeout": busy_s, "isolation_level": None},
         pool_size=1 if is_writer else READERS,
         max_overflow=0,
     )
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        # SQLite's own knows only ASCII: nobody would find Østergade.
+        connection.create_function("lower", 1, _lower, deterministic=True)
         for pragma in (
             "journal_mode=WAL",
             # FULL: a committed StopTransaction survives a power cut, not only a crash of the process.
@@ -266,7 +317,10 @@ class _PostgresStore:
         self._engine: AsyncEngine = create_async_engine(
             url.set(drivername="postgresql+asyncpg"), pool_size=20, max_overflow=10, pool_pre_ping=False
         )
-        self._read_engine = self._engine.execution_options(postgresql_readonly=True)
+        # Repeatable read: all statements of one read see the same instant.
+        self._read_engine = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
 
     async def _run(self, connection: AsyncConnection, act: Callable[[sa.Connection], T]) -> T:
         async with connection.begin():
@@ -311,7 +365,7 @@ class Database:
 
         The transaction is the function's alone: if it raises, nothing of it stays. It may run again
         after a serialisation failure, so it keeps its hands off everything but ``work``.
-        Raises: whatever ``act`` raises; AlreadyThere; DatabaseUnavailable.
+        Raises: whatever ``act`` raises; AlreadyThere; NotThere; Unstorable; DatabaseUnavailable.
         """
 
         def run(connection: sa.Connection) -> tuple[T, list[tuple[str, Message]]]:
@@ -336,10 +390,15 @@ class Database:
     async def _guarded(self, running: Awaitable[T]) -> T:
         try:
             return await running
-        except IntegrityError as wrong:
-            raise AlreadyThere from wrong
-        except (OperationalError, InterfaceError, OSError, TimeoutError) as wrong:
+        except DBAPIError as wrong:
+            problem = problem_of(wrong)
+            if problem is None:
+                raise
+            raise problem from wrong
+        except (OSError, TimeoutError, PoolTimeout) as wrong:
             raise DatabaseUnavailable from wrong
+        except (OverflowError, UnicodeEncodeError) as wrong:  # SQLite's driver, before any statement runs
+            raise Unstorable from wrong
 
     async def close(self) -> None:
         """Let running transactions end and give the connections back."""

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from voltyard.kernel.db import DatabaseUnavailable
+from voltyard.kernel.db import DatabaseUnavailable, problem_of
 from voltyard.kernel.errors import Conflict
 
 PACKAGE = Path(__file__).parents[1]
@@ -55,8 +55,13 @@ def upgrade(url: str) -> None:
             _upgrade_sqlite(parsed)
         else:
             asyncio.run(_upgrade_postgres(parsed))
-    except (OperationalError, InterfaceError, OSError, TimeoutError) as wrong:
-        raise DatabaseUnavailable("the database cannot be brought up to date") from wrong
+    except DBAPIError as wrong:
+        problem = problem_of(wrong)
+        if problem is None:
+            raise
+        raise problem from wrong
+    except (OSError, TimeoutError) as wrong:
+        raise DatabaseUnavailable from wrong
 
 
 def _upgrade_sqlite(url: sa.URL) -> None:

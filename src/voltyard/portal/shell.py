@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from fastapi import Depends
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from voltyard.accounts.service import LANGUAGES, THEMES, User
 from voltyard.kernel.actor import Actor
@@ -23,7 +23,7 @@ from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Invalid, Unauthenticated, VoltyardError
 from voltyard.portal import formats, words
-from voltyard.portal.assets import Assets
+from voltyard.portal.assets import Assets, NotBuilt
 from voltyard.portal.i18n import catalogue
 from voltyard.web.auth import Caller, SignedIn
 from voltyard.web.problems import headers_of, status_of, trace_of
@@ -261,6 +261,8 @@ def show_error(request: Request, wrong: VoltyardError) -> Response:
     """Show an error: the log-in page, a toast for a fragment, or a whole page."""
     if isinstance(wrong, Unauthenticated):
         return _to_log_in(request)
+    if isinstance(wrong, NotBuilt):
+        return PlainTextResponse(wrong.title, status_of(NotBuilt))
     shell: Shell = request.app.state.shell
     status, help_text = status_of(type(wrong)), words.help_for(wrong.code())
     if request.headers.get("hx-request"):

@@ -15,9 +15,9 @@ from voltyard.kernel.errors import NotFound
 from voltyard.kernel.limits import PAGE_DEFAULT, SAMPLES_PAGE_MAX
 from voltyard.locations import service as locations
 from voltyard.locations.access import Permission
+from voltyard.portal import words
 from voltyard.portal.figures import all_chargers, all_locations, card_names
 from voltyard.portal.formats import average_w
-from voltyard.portal import words
 from voltyard.portal.shell import Here, toast
 from voltyard.transactions import service as transactions
 from voltyard.web.doorway import GuardedRoute

@@ -5,7 +5,7 @@ Each reads its payload whole before it changes anything, so that a malformed com
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from voltyard.sim.car import OFFER_MIN_A
@@ -338,7 +338,7 @@ def _update_firmware(_station: Station, upkeep: Upkeep, fields: Fields) -> Paylo
     return {}
 
 
-ANSWERS: dict[str, Answer] = {
+ANSWERS: Mapping[str, Answer] = {
     "CancelReservation": _cancel_reservation,
     "ChangeAvailability": _change_availability,
     "ChangeConfiguration": _change_configuration,

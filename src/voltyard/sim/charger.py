@@ -163,6 +163,8 @@ class VirtualCharger:
 
     def tick(self, now: datetime) -> list[Effect]:
         """Time has passed."""
+        # Whoever keeps the time may come a little early: tell the next instant anew, or nobody comes again.
+        self._woken_at = None
         self._advance(now)
         return self._conclude()
 

@@ -30,7 +30,7 @@ HANDSHAKE_S = 15.0
 CONNECTS_PER_S = 25
 """How fast a fleet comes online, so that it does not test its own machine first."""
 
-REFUSALS = {
+REFUSALS: Mapping[int, str] = {
     401: "the password is wrong or missing",
     403: "this charger is not let in",
     404: "the server does not know this address or charger",

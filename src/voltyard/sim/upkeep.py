@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from voltyard.sim.envelope import Payload
 from voltyard.sim.station import Station
 
-TRANSFER_SCHEMES = {"ftp", "ftps", "http", "https", "sftp"}
+TRANSFER_SCHEMES = frozenset({"ftp", "ftps", "http", "https", "sftp"})
 TRANSFER_S = 10.0
 INSTALL_S = 20.0
 PATIENCE_S = 10.0

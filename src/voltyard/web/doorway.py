@@ -28,13 +28,16 @@ from voltyard.web.health import REQUESTS, SECONDS
 from voltyard.web.problems import Render, Unexpected, note, problem, translate
 
 TRACE_BYTES = 8
-HSTS = "max-age=31536000"
+HEADERS_OVER_TLS = (
+    ("Strict-Transport-Security", "max-age=31536000"),
+    # Browsers ignore it without TLS, and complain.
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
 HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Content-Security-Policy", "frame-ancestors 'none'"),
     ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 """Set unless the answer has its own; a page may say more in its Content-Security-Policy."""
 
@@ -124,10 +127,8 @@ class _Passage:
         await self._send(message)
 
     def _dress(self, headers: MutableHeaders) -> None:
-        for name, value in HEADERS:
+        for name, value in HEADERS + (HEADERS_OVER_TLS if self._door.ctx.settings.is_https else ()):
             headers.setdefault(name, value)
-        if self._door.ctx.settings.is_https:
-            headers.setdefault("Strict-Transport-Security", HSTS)
         headers["Trace-Id"] = self._scope["state"]["trace"]
         headers.update(self._scope["state"]["headers"])
         self._is_stream = headers.get("content-type", "").startswith("text/event-stream")

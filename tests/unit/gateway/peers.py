@@ -33,7 +33,9 @@ SESSION = "soc_01JD00000000000000000000BB"
 async def until(condition: Callable[[], Any]) -> None:
     """Let the loop run until a condition is true."""
     async with asyncio.timeout(5):
-        while not condition():
+        while True:
+            if condition():
+                return
             await asyncio.sleep(0)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.gateway.peers import until
 from voltyard.gateway import handshake
 from voltyard.gateway.handshake import HEAD_BYTES_MAX, Handshake, Head, Waiting
 from voltyard.kernel.limits import HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX
@@ -129,9 +130,7 @@ async def test_garbage_is_answered_with_400_and_no_trace(door, garbage):
 async def test_a_slow_head_is_closed_in_time(door, monkeypatch):
     monkeypatch.setattr(handshake, "HANDSHAKE_S", 0.01)
     _, wire = door.knock(GOOD[:20])
-    async with asyncio.timeout(5):
-        while not wire.is_closed:
-            await asyncio.sleep(0)
+    await until(lambda: wire.is_closed)
     assert wire.written.startswith(b"HTTP/1.1 408 ")
     assert len(door.waiting) == 0
 

@@ -101,3 +101,27 @@ def test_aligned_instants_lie_ahead_on_a_grid_from_midnight(passed_s, interval_s
     since_s = (ahead - NOW.replace(hour=0)).total_seconds()
     assert ahead > now
     assert since_s % interval_s == 0 or since_s == 86400
+
+
+def test_each_measurand_is_told_in_its_unit_for_each_wired_phase():
+    connector = charging(Car(phases=2, limit_a=10, ramp_a_per_s=100))
+    connector.flow(3600)
+    names = [
+        "Energy.Active.Import.Register",
+        "Power.Active.Import",
+        "Current.Import",
+        "Current.Offered",
+        "Voltage",
+    ]
+    told = connector.meter_value(NOW, [*names, "Taste"], "Trigger")
+    assert told is not None
+    rows = [(one["value"], one["unit"], one.get("phase")) for one in told["sampledValue"]]
+    assert rows == [
+        ("4599", "Wh", None),
+        ("4600.0", "W", None),
+        ("10.0", "A", "L1"),
+        ("10.0", "A", "L2"),
+        ("0.0", "A", "L3"),
+        ("16.0", "A", None),
+        *[("230.0", "V", f"L{phase}-N") for phase in (1, 2, 3)],
+    ]

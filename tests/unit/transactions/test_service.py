@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.factories import SYSTEM, make_card, make_charger, make_location, make_member, make_user, place_of
 from voltyard.cards import service as cards
@@ -34,6 +37,7 @@ from voltyard.speech import (
 from voltyard.transactions import service as transactions
 from voltyard.transactions.events import TransactionChanged
 from voltyard.transactions.service import AlreadyEnded, NothingToStop, Transaction
+from voltyard.transactions.tables import transactions as table
 
 TAG = "04A1B2C3"
 ACCEPTED = Judgement(Verdict.ACCEPTED)
@@ -61,7 +65,7 @@ class Scene:
         connector=1,
         tag=TAG,
         meter=1_000,
-        at: datetime | None | str = "now",
+        at: datetime | str | None = "now",
         place=None,
         judgement=ACCEPTED,
     ) -> int:
@@ -166,14 +170,7 @@ async def test_a_repeated_start_does_not_end_what_has_begun_since(scene):
 async def test_numbers_are_never_given_again(scene):
     first = await scene.start()
 
-    def forget(work):
-        from sqlalchemy import delete
-
-        from voltyard.transactions.tables import transactions as table
-
-        work.run(delete(table))
-
-    await scene.ctx.db.work(SYSTEM, forget)
+    await scene.ctx.db.work(SYSTEM, lambda work: work.run(sa.delete(table)))
     scene.pass_s(60)
     assert await scene.start() > first
 
@@ -721,3 +718,72 @@ async def test_a_charger_that_was_unlinked_keeps_its_transactions_at_the_locatio
     location_id = scene.charger.location_id
     await scene.ctx.db.work(SYSTEM, chargers.unlink, location_id, scene.charger.id)
     assert (await scene.one(number)).location_id == location_id
+
+
+# --- properties -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A transaction as its charger knows it."""
+
+    connector: int
+    start_wh: int
+    stop_wh: int
+    start_s: int
+    stop_s: int
+
+
+@st.composite
+def sayings(draw) -> tuple[list[Planned], list[tuple[str, int]]]:
+    """Draw transactions, and starts and stops in any order: each repeated, no stop before its start."""
+    plans, clock_s, register = [], 0, draw(st.integers(0, 10**6))
+    for _ in range(draw(st.integers(1, 5))):
+        clock_s += draw(st.integers(1, 4_000))
+        energy = draw(st.integers(0, 80_000))
+        length_s = draw(st.integers(1, 4_000))
+        plans.append(
+            Planned(draw(st.integers(1, 2)), register, register + energy, clock_s, clock_s + length_s)
+        )
+        clock_s, register = clock_s + length_s, register + energy
+    said = [("start", index) for index in range(len(plans)) for _ in range(draw(st.integers(1, 3)))]
+    said += [("end", index) for index in range(len(plans)) for _ in range(draw(st.integers(1, 3)))]
+    order, begun, held = [], set(), []
+    for kind, index in draw(st.permutations(said)):
+        if kind == "end" and index not in begun:
+            held.append((kind, index))
+            continue
+        begun.add(index)
+        order.append((kind, index))
+    return plans, order + held
+
+
+@given(story=sayings(), has_clock=st.booleans())
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_any_order_of_repeated_sayings_gives_each_transaction_once_with_its_energy(
+    ctx, story, has_clock
+):
+    plans, order = story
+    scene = Scene(ctx, await make_charger(ctx, (await make_location(ctx)).id))
+    began_at = scene.now - timedelta(days=2)
+
+    def told(seconds: int) -> datetime:
+        # Without a clock a charger counts from 1970; the seconds still differ.
+        return (began_at if has_clock else EPOCH) + timedelta(seconds=seconds)
+
+    numbers: dict[int, int] = {}
+    for kind, index in order:
+        plan = plans[index]
+        if kind == "start" and (has_clock or index not in numbers):
+            number = await scene.start(connector=plan.connector, meter=plan.start_wh, at=told(plan.start_s))
+            assert numbers.setdefault(index, number) == number
+        elif kind == "end":
+            await scene.end(numbers[index], plan.stop_wh, at=told(plan.stop_s))
+    found = {each.number: each for each in await scene.all(charger_id=scene.charger.id)}
+    assert sorted(found) == sorted(numbers.values())
+    for index, plan in enumerate(plans):
+        transaction = found[numbers[index]]
+        assert (transaction.energy_wh, transaction.is_active) == (plan.stop_wh - plan.start_wh, False)
+        assert (transaction.meter_start_wh, transaction.connector) == (plan.start_wh, plan.connector)
+        assert not transaction.is_estimated
+    assert await ctx.db.read(SYSTEM, transactions.list_orphans, charger_id=scene.charger.id) == []
