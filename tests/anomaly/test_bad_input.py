@@ -1,4 +1,4 @@
-"""Chargers that send rubbish get an answer or a closed socket; others notice nothing; nothing stays behind."""
+"""Chargers that send rubbish get an answer or a closed socket; others notice nothing."""
 
 from __future__ import annotations
 

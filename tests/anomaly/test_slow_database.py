@@ -91,6 +91,7 @@ async def test_a_lock_that_outlasts_patience_closes_the_socket_and_the_charger_s
 
 async def test_a_database_that_dies_is_not_answered_for_and_the_server_outlives_it(server_folder: Path):
     folder = server_folder / "dying"
+    folder.mkdir(mode=0o755)
     postgres = DevPostgres(folder / "postgres", durable=True)
     port = postgres.port
     try:

@@ -35,7 +35,7 @@ def timestamp(at: datetime) -> str:
 
 def meter_values(number: object, at: datetime, energy_wh: int) -> dict[str, object]:
     """A MeterValues payload with 12 sampled values, about 1.6 kB."""
-    context = {"context": "Sample.Periodic", "format": "Value", "location": "Outlet"}
+    context = {"context": "Sample.Periodic", "format": "Raw", "location": "Outlet"}
     sampled: list[dict[str, object]] = [
         {
             "value": str(energy_wh),

@@ -132,7 +132,9 @@ def user(work: Work, user_id: str) -> User:
     row = store.find_user(work, check("usr", user_id))
     if row is None:
         raise NotFound("there is no such user", id=user_id)
-    teams = tuple(Team(team.id, team.name, team.is_personal, team.role) for team in store.teams_of(work, user_id))
+    teams = tuple(
+        Team(team.id, team.name, team.is_personal, team.role) for team in store.teams_of(work, user_id)
+    )
     return User(row.id, row.email, row.name, row.language, row.theme, row.is_admin, teams)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from voltyard.web.paging import Slice
 
@@ -19,6 +19,14 @@ class Inward(BaseModel):
     """A shape that comes in: unknown fields are mistakes."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Refuse the one character that not every database can hold."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("text may not hold a NUL character")
+        return value
 
 
 class Outward(BaseModel):

@@ -81,13 +81,15 @@ def list_cards(
     """Return a page of the cards that the actor may see, newest first."""
     if location_id is not None:
         require(work, location_id, Permission.VIEW)
-    rows = store.list_cards(work, location_id=location_id, after=after, limit=limit, q=q.strip())
+    rows = store.list_cards(
+        work, location_id=location_id, after=after, limit=limit, q=q.strip(), tag=tag_key(q)
+    )
     return [_card(row) for row in rows]
 
 
 def _check(name: str, id_tag: str) -> None:
     wrong: list[tuple[str, str]] = []
-    if not name.strip() or len(name) > 255:
+    if not name.strip() or len(name) > 255 or not name.isprintable():
         wrong.append(("/name", "a name of 1 to 255 characters"))
     if not tag_key(id_tag):
         wrong.append(("/id_tag", "the number that the reader sees; use Scan a card if it is not known"))

@@ -37,7 +37,7 @@ def find_many(work: Work, location_ids: Iterable[str], tag_keys: Iterable[str]) 
 
 
 def list_cards(
-    work: Work, *, location_id: str | None, after: str | None, limit: int, q: str = ""
+    work: Work, *, location_id: str | None, after: str | None, limit: int, q: str, tag: str
 ) -> list[Row]:
     """Return a page of the cards of the actor's locations, newest first."""
     query = (
@@ -49,12 +49,9 @@ def list_cards(
     if location_id:
         query = query.where(cards.c.location_id == location_id)
     if q:
-        query = query.where(
-            sa.or_(
-                sa.func.lower(cards.c.name).contains(q.lower(), autoescape=True),
-                cards.c.tag_key.contains(q.upper(), autoescape=True),
-            )
-        )
+        named = sa.func.lower(cards.c.name).contains(q.lower(), autoescape=True)
+        # Of "-" or ":" nothing is left to compare with a tag; nothing would be in every one.
+        query = query.where(sa.or_(named, cards.c.tag_key.contains(tag, autoescape=True)) if tag else named)
     if after:
         query = query.where(cards.c.id < after)
     return list(work.rows(query))

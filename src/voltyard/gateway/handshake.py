@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
@@ -22,6 +23,7 @@ HEAD_BYTES_MAX = 8 * 1024
 HEAD_END = b"\r\n\r\n"
 VERSIONS = frozenset({"13", "8", "7"})
 KEY_BYTES = 16
+RECEIVE_BUFFER_BYTES = 128 * 1024
 
 
 class Head:
@@ -149,6 +151,10 @@ class Handshake(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
+        bare = transport.get_extra_info("socket")
+        if bare is not None:
+            # picows' read buffer grows with what one read may bring: megabytes, where the system decides.
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
         self._waiting.add(self)
 

@@ -118,9 +118,11 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
         """Turn an instant into what the driver takes."""
         if value is None:
             return None
-        assert value.tzinfo is not None, "naive datetime refused"
+        zone = value.tzinfo
+        assert zone is not None, "naive datetime refused"
         if dialect.name == "sqlite":
-            return value.astimezone(UTC).isoformat(timespec="microseconds")
+            # Nearly all are in UTC already; each message binds several of them.
+            return (value if zone is UTC else value.astimezone(UTC)).isoformat(timespec="microseconds")
         return value
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
@@ -276,7 +278,7 @@ async def _whole(running: asyncio.Future[T]) -> T:
         raise
 
 
-def _lower(text: object) -> object:
+def _lower(text: Any) -> Any:
     return text.lower() if isinstance(text, str) else text
 
 

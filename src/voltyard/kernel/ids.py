@@ -14,8 +14,12 @@ from voltyard.kernel.errors import NotFound
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 BODY_LENGTH = 26
 PREFIXES = frozenset(
-    "usr ses soc team mem loc lmb inv stk chg con cal par card tap trf txn smp opr link mtr grp cmd exp job tok prc".split()
-)
+    (
+        "usr", "ses", "soc", "team", "mem", "loc", "lmb", "inv", "stk",
+        "chg", "con", "cal", "par", "card", "tap", "trf", "txn", "smp",
+        "opr", "link", "mtr", "grp", "cmd", "exp", "job", "tok", "prc",
+    )
+)  # fmt: skip
 _VALUES = frozenset(ALPHABET)
 
 

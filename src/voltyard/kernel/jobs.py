@@ -49,7 +49,10 @@ class Wake(Message, frozen=True):
 
 
 def enqueue(work: Work, job: Message, *, delay_s: float = 0.0, key: str | None = None) -> str:
-    """Store a job with this transaction; a waiting job with the same ``key`` makes it a no-op."""
+    """Store a job with this transaction; a waiting job with the same ``key`` makes it a no-op.
+
+    A job that somebody has claimed waits no longer: what is enqueued from then on is a job of its own.
+    """
     job_id = new_id("job")
     row = {
         "id": job_id,
@@ -82,6 +85,8 @@ def claim(work: Work, worker: str, *, most: int = 10) -> list[Job]:
         .where(jobs.c.id.in_(due))
         .values(
             tries=jobs.c.tries + 1,
+            # From now on the job may have read its state: what is enqueued later is news to it.
+            key=None,
             claimed_by=worker,
             claimed_until=work.now + timedelta(seconds=CLAIM_S),
         )
@@ -109,6 +114,5 @@ def failed(work: Work, job: Job, worker: str, error: str, *, is_final: bool = Fa
             claimed_until=None,
             parked_at=work.now if is_parked else None,
             run_at=work.now + timedelta(seconds=pause_s),
-            key=None if is_parked else jobs.c.key,
         )
     )

@@ -6,6 +6,7 @@ The docstring below each field is the manual.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from enum import StrEnum
 from pathlib import Path
@@ -124,9 +125,7 @@ class Settings(BaseSettings):
             part = path.with_name(f"secret.key.{secrets.token_hex(4)}")
             part.touch(mode=0o600)
             part.write_text(secrets.token_hex(32))
-            try:
+            with contextlib.suppress(FileExistsError):  # another process was first; its secret counts
                 path.hardlink_to(part)
-            except FileExistsError:
-                pass  # another process was first; its secret counts
             part.unlink()
         return path.read_bytes()

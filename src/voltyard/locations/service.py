@@ -103,8 +103,8 @@ def _tidy(*, name: str, street: str, postcode: str, city: str, country: str, tim
         ("postcode", postcode, 20),
         ("city", city, 120),
     ):
-        if len(value) > most:
-            wrong.append((f"/{field}", f"at most {most} characters"))
+        if len(value) > most or not value.isprintable():
+            wrong.append((f"/{field}", f"at most {most} characters, in one line"))
     if wrong:
         raise Invalid("the location was not saved: " + "; ".join(why for _, why in wrong), tuple(wrong))
     return {

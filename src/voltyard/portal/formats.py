@@ -1,6 +1,6 @@
 """How numbers and times are written for people: kWh, kW, amperes, durations, local time.
 
-Functions of values; the locale's separators come from Babel. The unit is parted by a space that does not break.
+Functions of values; the locale's separators come from Babel. The space before a unit does not break.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from voltyard.kernel.errors import TooMany, VoltyardError
+from voltyard.kernel.errors import Invalid, TooMany, VoltyardError
 from voltyard.kernel.limits import BODY_BYTES_MAX
 from voltyard.kernel.log import logger
 from voltyard.web import auth, csrf
@@ -144,7 +144,7 @@ class _Passage:
 
 
 async def admit(request: Request) -> None:
-    """Let a request in. Raises: ForeignPage; TooMany."""
+    """Let a request in. Raises: ForeignPage; TooMany; Invalid."""
     csrf.check(request)
     door = door_of(request)
     caller = await auth.identify(request)
@@ -153,6 +153,8 @@ async def admit(request: Request) -> None:
     request.scope.setdefault("state", {}).setdefault("headers", {}).update(headers)
     if not left.is_allowed:
         raise TooMany("too many requests in a short time: wait a moment", retry_after_s=left.retry_after_s)
+    if "\0" in request.url.path or b"%00" in request.scope["query_string"]:
+        raise Invalid("the address holds a character that no text can hold", (("", "leave out %00"),))
 
 
 class GuardedRoute(APIRoute):

@@ -17,6 +17,9 @@ from voltyard.kernel.limits import PAGE_DEFAULT, PAGE_MAX
 
 T = TypeVar("T")
 CURSOR_LENGTH_MAX = 128
+NUMBER_MAX = 2**31 - 1
+"""Numbers are 32-bit integers in the tables."""
+NUMBER_DIGITS_MAX = 10
 
 
 class BadCursor(Invalid):
@@ -77,9 +80,9 @@ class Paging:
         if self.cursor is None:
             return None
         key = from_cursor(self.cursor)
-        if not (key.isascii() and key.isdecimal() and len(key) < 19):
+        if not (key.isascii() and key.isdecimal() and len(key) <= NUMBER_DIGITS_MAX):
             raise _bad_cursor()
-        return int(key)
+        return min(int(key), NUMBER_MAX)
 
     def after_instant(self) -> datetime | None:
         """Return the instant behind which the page begins. Raises: BadCursor."""

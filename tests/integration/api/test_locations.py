@@ -62,6 +62,7 @@ async def test_a_location_for_a_foreign_team_is_refused(owner: Person, stranger:
         ({"name": "x", "timezone": "Mars/Olympus"}, "/timezone"),
         ({"name": "x", "country": "N1"}, "/country"),
         ({"name": "x", "colour": "red"}, "/colour"),
+        ({"name": "a\0b"}, "/name"),
         (["x"], ""),
     ],
 )
@@ -126,3 +127,14 @@ async def test_a_limit_out_of_range_is_pointed_at(owner: Person, limit: str):
     answer = await owner.http.get("/locations", params={"limit": limit})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/limit"
+
+
+@pytest.mark.parametrize("path", ["/locations?q=a%00b", "/locations?team=%00", "/locations/%00"])
+async def test_a_character_that_no_text_can_hold_is_refused(owner: Person, path: str):
+    assert (await owner.http.get(path)).status_code == 422
+
+
+@pytest.mark.parametrize("q", ["100%", "a_b", "\\", "'; DROP TABLE locations; --", "\U0001f50c" * 30])
+async def test_any_text_may_be_searched_for(owner: Person, location_id: str, q: str):
+    answer = await owner.http.get("/locations", params={"q": q})
+    assert answer.status_code == 200

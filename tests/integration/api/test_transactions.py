@@ -7,6 +7,7 @@ from voltyard.chargers.service import Place
 from voltyard.kernel.context import Context
 from voltyard.speech import Ended
 from voltyard.transactions import service as transactions
+from voltyard.web.paging import to_cursor
 
 from .conftest import SYSTEM, Person, charge
 
@@ -62,6 +63,8 @@ async def test_a_cursor_of_another_list_is_refused(owner: Person, transaction_id
     )
     assert answer.json()["code"] == "bad_cursor"
     assert (await owner.http.get("/transactions", params={"cursor": "YWJj"})).status_code == 422
+    far = to_cursor(9_999_999_999)
+    assert len((await owner.http.get("/transactions", params={"cursor": far})).json()["items"]) == 1
 
 
 async def test_a_list_is_filtered_and_paged(ctx: Context, owner: Person, location_id: str, charger_id: str):

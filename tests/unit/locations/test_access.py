@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -72,3 +71,38 @@ def test_each_level_has_its_permissions(level, may, may_not):
     held = permissions(Access(level, is_owner=False, until_at=NOW + timedelta(seconds=1)), NOW)
     assert may <= held
     assert not may_not & held
+
+
+@pytest.mark.parametrize(
+    ("level", "may"),
+    [
+        (Level.BASIC, {Permission.VIEW}),
+        (Level.SENSITIVE, {Permission.VIEW, Permission.VIEW_SENSITIVE, Permission.CONTROL}),
+        (Level.FULL, set(Permission) - {Permission.OWN}),
+    ],
+)
+def test_each_level_allows_exactly_so_much(level, may):
+    assert permissions(Access(level, is_owner=False, until_at=None), NOW) == may
+
+
+@given(access=accesses)
+def test_only_an_owner_owns(access):
+    assert (Permission.OWN in permissions(access, NOW)) is access.is_owner
+
+
+@given(access=accesses, permission=st.sampled_from(sorted(set(Permission) - {Permission.OWN})))
+def test_a_filter_by_levels_means_what_the_rule_means(access, permission):
+    """``store.visible`` filters by owner, level and time; it must select what ``permissions`` allows."""
+    selected = is_alive(access, NOW) and (access.is_owner or access.level in levels_with(permission))
+    assert selected == (permission in permissions(access, NOW))
+
+
+def test_the_last_instant_is_no_part_of_an_access():
+    access = Access(Level.SENSITIVE, is_owner=False, until_at=NOW)
+    assert permissions(access, NOW - timedelta(microseconds=1))
+    assert not permissions(access, NOW)
+
+
+def test_nobody_owns_by_level_and_no_access_allows_nothing():
+    assert levels_with(Permission.OWN) == frozenset()
+    assert allowed([], NOW) == frozenset()

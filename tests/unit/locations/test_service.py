@@ -47,6 +47,8 @@ async def test_only_ones_own_teams_can_own_a_new_location(ctx):
     [
         ("name", " "),
         ("name", "x" * 121),
+        ("name", "Ho\x00me"),
+        ("street", "one\ntwo"),
         ("street", "x" * 201),
         ("postcode", "x" * 21),
         ("city", "x" * 121),
@@ -230,3 +232,130 @@ async def test_an_archived_location_leaves_the_list_and_keeps_its_history(ctx, c
     assert await ctx.db.read(owner.actor, locations.list_locations) == []
     assert (await ctx.db.read(owner.actor, locations.get, location.id)).archived_at == clock.now()
     assert (await ctx.db.read(owner.actor, chargers.get, charging.id)).location_id == location.id
+
+
+# --- both sides of each rule ----------------------------------------------------------------------
+
+
+async def test_a_location_goes_to_the_team_that_is_named(ctx):
+    one, other = await make_user(ctx), await make_user(ctx)
+    both = type(one.actor)(one.actor.kind, one.user.id, (one.team_id, other.team_id))
+    made = await ctx.db.work(both, locations.create, name="Depot", team_id=other.team_id)
+    assert await ctx.db.read(other.actor, locations.permissions, made.id) == frozenset(Permission)
+    with pytest.raises(NotFound):
+        await ctx.db.read(one.actor, locations.get, made.id)
+
+
+async def test_all_that_is_wrong_is_told_at_once_and_nothing_is_changed(ctx):
+    owner = await make_user(ctx)
+    made = await make_location(ctx, owner)
+    with pytest.raises(Invalid) as caught:
+        await ctx.db.work(
+            owner.actor, locations.change, made.id, name="", country="N", city="x" * 121, timezone="here"
+        )
+    assert {pointer for pointer, _ in caught.value.errors} == {"/name", "/country", "/city", "/timezone"}
+    assert await ctx.db.read(owner.actor, locations.get, made.id) == made
+
+
+async def test_the_longest_values_fit_both_databases(ctx):
+    made = await make_location(ctx, name="Ø" * 120, street="Æ" * 200, postcode="1" * 20, city="Å" * 120)
+    assert await ctx.db.read(SYSTEM, locations.get, made.id) == made
+
+
+async def test_an_address_shows_only_what_is_known(ctx):
+    assert (await make_location(ctx)).address == ""
+    assert (await make_location(ctx, city="Odense")).address == "Odense"
+
+
+async def test_everything_but_the_name_can_be_emptied(ctx):
+    owner = await make_user(ctx)
+    made = await make_location(ctx, owner, street="Kade 1", postcode="1", city="Delft", country="NL")
+    changed = await ctx.db.work(
+        owner.actor, locations.change, made.id, street="", postcode="", city="", country=""
+    )
+    assert (changed.name, changed.address) == ("Home", "")
+
+
+@pytest.mark.parametrize(
+    ("level", "is_owner", "may_change", "may_archive"),
+    [
+        (Level.BASIC, False, False, False),
+        (Level.SENSITIVE, False, False, False),
+        (Level.FULL, False, True, False),
+        (Level.BASIC, True, True, True),
+    ],
+)
+async def test_a_refusal_says_who_can_help(ctx, level, is_owner, may_change, may_archive):
+    home, friend = await make_location(ctx), await make_user(ctx)
+    person = await make_member(ctx, home.id, level, is_owner=is_owner)
+    for may, permission, act in (
+        (may_change, Permission.EDIT_LOCATION, lambda work: locations.change(work, home.id, name="House")),
+        (
+            may_change,
+            Permission.INVITE,
+            lambda work: locations.grant(work, home.id, friend.team_id, Level.BASIC),
+        ),
+        (may_archive, Permission.OWN, lambda work: locations.archive(work, home.id)),
+    ):
+        if may:
+            await ctx.db.work(person.actor, act)
+            continue
+        with pytest.raises(Forbidden) as caught:
+            await ctx.db.work(person.actor, act)
+        assert locations.WHO_CAN_FIX in caught.value.detail
+        assert caught.value.facts == {"permission": permission.value}
+
+
+async def test_a_foreign_location_and_none_are_refused_alike(ctx):
+    home, stranger = await make_location(ctx), await make_user(ctx, is_admin=True)
+    told = set()
+    for location_id in (home.id, NOWHERE):
+        for act in (
+            locations.get,
+            locations.archive,
+            lambda work, at: locations.change(work, at, name="Mine"),
+            lambda work, at: locations.grant(work, at, stranger.team_id, Level.FULL),
+        ):
+            with pytest.raises(NotFound) as caught:
+                await ctx.db.work(stranger.actor, act, location_id)
+            told.add((caught.value.detail, tuple(caught.value.facts)))
+    assert len(told) == 1
+
+
+async def test_no_location_allows_nothing_except_to_the_system(ctx):
+    person = await make_user(ctx)
+    assert await ctx.db.read(person.actor, locations.permissions, None) == frozenset()
+    assert await ctx.db.read(SYSTEM, locations.permissions, None) == frozenset(Permission)
+    with pytest.raises(NotFound):
+        await ctx.db.read(person.actor, locations.require, None, Permission.VIEW)
+
+
+async def test_the_select_of_visible_locations_and_the_rules_agree(ctx, clock):
+    """For every permission the select holds exactly the locations at which ``permissions`` holds it."""
+    person = await make_user(ctx)
+    ids = [(await make_location(ctx, person)).id]
+    await make_location(ctx)
+    for level in Level:
+        for until_at in (None, clock.now() + timedelta(hours=1), clock.now()):
+            home = await make_location(ctx)
+            await ctx.db.work(SYSTEM, locations.grant, home.id, person.team_id, level, until_at=until_at)
+            ids.append(home.id)
+
+    def selected(work, permission):
+        return {row[0] for row in work.rows(locations.visible(work, work.actor, permission))}
+
+    def held(work, permission):
+        return {each for each in ids if permission in locations.permissions(work, each)}
+
+    for permission in set(Permission) - {Permission.OWN}:
+        expected = await ctx.db.read(person.actor, held, permission)
+        assert await ctx.db.read(person.actor, selected, permission) == expected
+
+
+async def test_signs_of_the_search_language_mean_themselves(ctx):
+    owner = await make_user(ctx)
+    await make_location(ctx, owner, name="Depot 100%")
+    await make_location(ctx, owner, name="Kade_1")
+    for q, names in {"%": ["Depot 100%"], "_": ["Kade_1"], "\\": [], "/": []}.items():
+        listed = await ctx.db.read(owner.actor, locations.list_locations, q=q)
+        assert [each.name for each in listed] == names, q

@@ -372,11 +372,12 @@ def test_a_session_that_begins_while_a_reset_is_under_way_ends_with_the_reboot()
 # The rest of the surface
 
 
-def test_wishes_to_wake_are_told_once():
+def test_wishes_to_wake_are_told_again_only_when_they_change_or_time_is_told():
     machine = VirtualCharger(Nameplate("CP1"), 1, START)
-    first = machine.connected(START)
-    assert WakeAt(START + timedelta(seconds=30)) in first
-    assert machine.tick(START) == []
+    wish = WakeAt(START + timedelta(seconds=30))
+    assert wish in machine.connected(START)
+    assert wish not in machine.received("", START)
+    assert machine.tick(START) == [wish]
 
 
 def test_the_button_is_heard_when_it_is_enabled():

@@ -36,6 +36,7 @@ def test_a_key_of_the_right_kind_is_read():
     location_id, instant = new_id("loc"), datetime(2026, 1, 1, tzinfo=UTC)
     assert Paging(1, to_cursor(location_id)).after_id("loc") == location_id
     assert Paging(1, to_cursor(57)).after_number() == 57
+    assert Paging(1, to_cursor(9_999_999_999)).after_number() == 2**31 - 1
     assert Paging(1, to_cursor(instant.isoformat())).after_instant() == instant
 
 
