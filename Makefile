@@ -102,10 +102,10 @@ migration: setup ## m="what changes": a new migration from the difference betwee
 	@$(BIN)/alembic -c migrations/alembic.ini revision --autogenerate -m '$(m)'
 
 openapi: setup ## docs/openapi.json from the code
-	@$(BIN)/python scripts/write_openapi.py
+	@$(BIN)/python scripts/write_docs.py
 
 problems: setup ## docs/problems.md from the docstrings of the errors
-	@$(BIN)/python scripts/write_problems.py
+	@$(BIN)/python scripts/write_docs.py
 
 docs: openapi problems ## both
 

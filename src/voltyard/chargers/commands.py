@@ -81,6 +81,9 @@ def get(work: Work, command_id: str) -> Command:
     if row is None:
         raise NotFound("there is no such command", id=command_id)
     service.get(work, row.charger_id)
+    if row.claimed_at is not None and row.created_at < row.claimed_at:
+        # It was asked at another location, before the charger came to this one.
+        raise NotFound("there is no such command", id=command_id)
     return _command(row)
 
 
@@ -196,7 +199,7 @@ def _close(
     place = store.find_places(work, [row.charger_id]).get(row.charger_id)
     work.emit(
         subject(place, row.charger_id),
-        CommandChanged(command_id, row.charger_id, place, status.value),
+        CommandChanged(command_id, row.charger_id, place, row.status),
     )
     return _command(row)
 

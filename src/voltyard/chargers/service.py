@@ -325,8 +325,8 @@ def rename(work: Work, charger_id: str, name: str) -> Charger:
     Raises: NotFound; Forbidden; Invalid.
     """
     charger = get(work, charger_id, Permission.EDIT_CHARGERS)
-    if len(name) > 255:
-        raise Invalid("the name is too long", (("/name", "at most 255 characters"),))
+    if len(name) > 255 or not name.isprintable():
+        raise Invalid("that cannot be the name of a charger", (("/name", "at most 255 characters"),))
     store.set_charger(work, charger_id, name=name.strip())
     work.emit(
         subject(charger.location_id, charger_id),
@@ -424,7 +424,10 @@ def disconnect(work: Work, charger_id: str, session_id: str) -> None:
 
 def forget_sockets(work: Work, gateway: str) -> int:
     """Note that a gateway that starts anew holds no sockets; return how many it had held."""
-    return len(store.end_presences_of(work, gateway))
+    gone = store.end_presences_of(work, gateway)
+    for place in places(work, gone) if gone else ():
+        _tell(work, place, "disconnected")
+    return len(gone)
 
 
 def seen(work: Work, charger_ids: Sequence[str]) -> None:

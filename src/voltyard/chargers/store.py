@@ -19,6 +19,26 @@ _seen = (
     .where(presences.c.charger_id == sa.bindparam("key"))
     .values(seen_at=sa.bindparam("at"))
 )
+_booted = (
+    sa.update(chargers)
+    .where(chargers.c.id == sa.bindparam("key"))
+    .values(
+        {
+            name: sa.bindparam(name, type_=chargers.c[name].type)
+            for name in (
+                "vendor",
+                "model",
+                "serial",
+                "firmware",
+                "iccid",
+                "imsi",
+                "meter_type",
+                "meter_serial",
+                "booted_at",
+            )
+        }
+    )
+)
 _with_presence = sa.select(
     chargers,
     presences.c.session_id,
@@ -129,14 +149,7 @@ def set_charger(work: Work, charger_id: str, **values: Any) -> None:
 
 def set_booted(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store what booting chargers say of themselves; each row has ``key`` for the charger's id."""
-    if rows:
-        names = [name for name in rows[0] if name != "key"]
-        work.run_many(
-            sa.update(chargers)
-            .where(chargers.c.id == sa.bindparam("key"))
-            .values({name: sa.bindparam(name) for name in names}),
-            rows,
-        )
+    work.run_many(_booted, rows)
 
 
 def upsert_presences(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -194,8 +207,12 @@ def insert_command(work: Work, **values: Any) -> None:
 
 
 def find_command(work: Work, command_id: str) -> Row | None:
-    """Return a command, whoever asks."""
-    return work.row(sa.select(commands).where(commands.c.id == command_id))
+    """Return a command, and since when its charger is where it is; whoever asks."""
+    return work.row(
+        sa.select(commands, chargers.c.claimed_at)
+        .join(chargers, chargers.c.id == commands.c.charger_id)
+        .where(commands.c.id == command_id)
+    )
 
 
 def set_command(work: Work, command_id: str, **values: Any) -> None:
@@ -220,11 +237,12 @@ def list_commands(work: Work, charger_id: str, *, after: str | None, limit: int)
     """Return a page of a charger's commands, newest first; scoped by location as every list is."""
     query = (
         sa.select(commands)
+        .join(chargers, chargers.c.id == commands.c.charger_id)
         .where(
             commands.c.charger_id == charger_id,
-            commands.c.charger_id.in_(
-                sa.select(chargers.c.id).where(chargers.c.location_id.in_(visible(work, work.actor)))
-            ),
+            chargers.c.location_id.in_(visible(work, work.actor)),
+            # What was asked of it at another location, before it came here, is somebody else's.
+            commands.c.created_at >= chargers.c.claimed_at,
         )
         .order_by(commands.c.id.desc())
         .limit(limit)
@@ -236,7 +254,7 @@ def list_commands(work: Work, charger_id: str, *, after: str | None, limit: int)
 
 def insert_calls(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add to the log of calls."""
-    work.run_many(sa.insert(calls), rows)
+    work.insert_many(calls, rows)
 
 
 def delete_old_calls(work: Work, before: datetime, most: int) -> int:

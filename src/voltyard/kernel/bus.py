@@ -13,12 +13,64 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from voltyard.kernel.errors import TimedOut, Unserved
+from voltyard.kernel.errors import Fact, Invalid, PeerFault, TimedOut, Unserved, VoltyardError, every_error
+from voltyard.kernel.limits import BUS_BYTES_MAX
+from voltyard.kernel.log import logger
 from voltyard.kernel.wire import Message, decode, encode
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
 Handler = Callable[[M], Awaitable[Message]]
+
+
+class TooLarge(Invalid):
+    """A message is longer than the bus carries."""
+
+    title = "The message is too large"
+
+
+class Failure(Message, frozen=True):
+    """A VoltyardError on its way back to who asked.
+
+    ``codes`` names its class and those above it, the nearest first: who does not know a room's own
+    error takes it for its kind.
+    """
+
+    codes: tuple[str, ...]
+    detail: str
+    facts: dict[str, Fact]
+    errors: tuple[tuple[str, str], ...] = ()
+    ocpp_code: str = ""
+
+
+def failure_of(wrong: VoltyardError) -> Failure:
+    """Return an error in the form in which it travels."""
+    return Failure(
+        codes=tuple(kind.code() for kind in type(wrong).__mro__ if issubclass(kind, VoltyardError)),
+        detail=wrong.detail,
+        facts=dict(wrong.facts),
+        errors=wrong.errors if isinstance(wrong, Invalid) else (),
+        ocpp_code=wrong.ocpp_code if isinstance(wrong, PeerFault) else "",
+    )
+
+
+def error_of(failure: Failure) -> VoltyardError:
+    """Return the error that has travelled, or the nearest kind of it that is known here."""
+    known = every_error()
+    kind = next((known[code] for code in failure.codes if code in known), VoltyardError)
+    if issubclass(kind, Invalid):
+        return kind(failure.detail, failure.errors, **failure.facts)
+    if issubclass(kind, PeerFault):
+        return kind(failure.detail, failure.ocpp_code, **failure.facts)
+    return kind(failure.detail, **failure.facts)
+
+
+def packed(message: Message) -> bytes:
+    """Write a message for the bus. Raises: TooLarge."""
+    data = encode(message)
+    if len(data) > BUS_BYTES_MAX:
+        raise TooLarge(f"{type(message).__name__} has {len(data)} bytes, and {BUS_BYTES_MAX} are carried")
+    return data
 
 
 class Serving(Protocol):
@@ -47,13 +99,14 @@ class Bus(Protocol):
     """What carries messages between parts, in one process or between many."""
 
     async def publish(self, subject: str, event: Message) -> None:
-        """Tell an event to whoever listens."""
+        """Tell an event to whoever listens; one that cannot be told is lost, and that is logged."""
         ...
 
     async def request(self, subject: str, ask: Message, reply: type[R], *, timeout_s: float) -> R:
         """Ask the one who serves a subject.
 
-        Raises: Unserved at once when nobody does; TimedOut; any VoltyardError raised there.
+        Raises: Unserved at once when nobody does; TimedOut; TooLarge; any VoltyardError raised there,
+        and a plain one for whatever else went wrong there.
         """
         ...
 
@@ -85,11 +138,12 @@ class _Tagged(Message, frozen=True, tag=False, rename={"type": "type"}):
 
 
 class _LocalServing:
-    def __init__(self, bus: LocalBus, subject: str, entry: tuple[type[Any], Handler[Any]]) -> None:
-        self._bus, self._subject, self._entry = bus, subject, entry
+    def __init__(self, bus: LocalBus, subject: str, kind: type[Any], handler: Handler[Any]) -> None:
+        self._bus, self._subject = bus, subject
+        self.kind, self.handler = kind, handler
 
     async def stop(self) -> None:
-        self._bus.drop_server(self._subject, self._entry)
+        self._bus.drop_server(self._subject, self)
 
 
 class _LocalListening:
@@ -129,8 +183,9 @@ class LocalBus:
 
     def __init__(self, *, is_strict: bool = False) -> None:
         self._is_strict = is_strict
-        self._servers: dict[str, list[tuple[type[Any], Handler[Any]]]] = {}
+        self._servers: dict[str, list[_LocalServing]] = {}
         self._listeners: dict[str, list[_LocalListening]] = {}
+        self._log = logger("bus")
 
     async def publish(self, subject: str, event: Message) -> None:
         """Tell an event to whoever listens."""
@@ -142,7 +197,11 @@ class LocalBus:
         if not near and not anywhere:
             return
         if self._is_strict:
-            event = decode(encode(event), type(event))
+            try:
+                event = decode(packed(event), type(event))
+            except TooLarge as wrong:
+                self._log.warning("event lost", subject=subject, why=wrong.detail)
+                return
         words = tuple(subject.split("."))
         for listener in (*near, *anywhere):
             if fits(listener.pattern, words):
@@ -154,24 +213,32 @@ class LocalBus:
         if not servers:
             raise Unserved(f"nobody serves {subject}", subject=subject)
         # The newest: an exchange that was superseded may not have left yet.
-        kind, handler = servers[-1]
+        serving = servers[-1]
         if self._is_strict:
-            ask = decode(encode(ask), kind)
+            ask = decode(packed(ask), serving.kind)
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await handler(ask)
-        except TimeoutError as late:
-            raise TimedOut(f"no answer on {subject} within {timeout_s:g} s", subject=subject) from late
+            async with limit:
+                answer = await serving.handler(ask)
+        except VoltyardError as wrong:
+            if self._is_strict:
+                raise error_of(decode(packed(failure_of(wrong)), Failure)) from wrong
+            raise
+        except Exception as wrong:
+            if limit.expired() and isinstance(wrong, TimeoutError):
+                raise TimedOut(f"no answer on {subject} within {timeout_s:g} s", subject=subject) from wrong
+            self._log.exception("a request failed", subject=subject)
+            raise VoltyardError from wrong
         if self._is_strict:
-            return decode(encode(answer), reply)
+            return decode(packed(answer), reply)
         assert isinstance(answer, reply), f"{subject} answered {type(answer).__name__}"
         return answer
 
     async def serve(self, subject: str, ask: type[M], handler: Handler[M]) -> Serving:
         """Answer requests on a subject."""
-        entry = (ask, handler)
-        self._servers.setdefault(subject, []).append(entry)
-        return _LocalServing(self, subject, entry)
+        serving = _LocalServing(self, subject, ask, handler)
+        self._servers.setdefault(subject, []).append(serving)
+        return serving
 
     async def listen(self, pattern: str, *, queue_max: int) -> Listening:
         """Hear events whose subject fits a pattern."""
@@ -180,11 +247,11 @@ class LocalBus:
         self._listeners.setdefault("*" if words[0] in {"*", ">"} else words[0], []).append(listening)
         return listening
 
-    def drop_server(self, subject: str, entry: tuple[type[Any], Handler[Any]]) -> None:
-        """Forget one server of a subject."""
+    def drop_server(self, subject: str, serving: _LocalServing) -> None:
+        """Forget one server of a subject; one that is gone already is no error."""
         servers = self._servers.get(subject, [])
-        if entry in servers:
-            servers.remove(entry)
+        if serving in servers:
+            servers.remove(serving)
         if not servers:
             self._servers.pop(subject, None)
 

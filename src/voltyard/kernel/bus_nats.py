@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TypeVar
 
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from voltyard.kernel.bus import Handler, Listening, Serving
-from voltyard.kernel.errors import (
-    Fact,
-    Invalid,
-    PeerFault,
-    TimedOut,
-    Unavailable,
-    Unserved,
-    VoltyardError,
-    every_error,
-)
+from voltyard.kernel.bus import Failure, Handler, Listening, Serving, TooLarge, error_of, failure_of, packed
+from voltyard.kernel.errors import TimedOut, Unavailable, Unserved, VoltyardError
 from voltyard.kernel.log import logger
-from voltyard.kernel.wire import Message, decode, encode
+from voltyard.kernel.wire import Message, decode
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
 GROUP = "voltyard"
 PENDING_BYTES_MAX = 64 * 1024 * 1024
+CONNECT_S = 10.0
+FLUSH_S = 2
 FAILED = b"!"
 
 
@@ -40,44 +35,22 @@ class BusGone(Unavailable):
     title = "The parts of Voltyard cannot reach each other just now"
 
 
-class _Failure(Message, frozen=True):
-    """A VoltyardError on its way back to who asked."""
-
-    code: str
-    detail: str
-    facts: dict[str, Fact]
-    errors: tuple[tuple[str, str], ...] = ()
-    ocpp_code: str = ""
+async def _note(wrong: Exception) -> None:
+    logger("bus").warning("trouble with NATS", why=repr(wrong))
 
 
-def _failure(wrong: VoltyardError) -> bytes:
-    return FAILED + encode(
-        _Failure(
-            code=wrong.code(),
-            detail=wrong.detail,
-            facts=dict(wrong.facts),
-            errors=wrong.errors if isinstance(wrong, Invalid) else (),
-            ocpp_code=wrong.ocpp_code if isinstance(wrong, PeerFault) else "",
-        )
-    )
-
-
-def _error(data: bytes) -> VoltyardError:
-    failure = decode(data, _Failure)
-    kind = every_error().get(failure.code, VoltyardError)
-    if issubclass(kind, Invalid):
-        return kind(failure.detail, failure.errors, **failure.facts)
-    if issubclass(kind, PeerFault):
-        return kind(failure.detail, failure.ocpp_code, **failure.facts)
-    return kind(failure.detail, **failure.facts)
+async def _end(subscription: Subscription) -> None:
+    """Hear nothing more; a subscription or a connection that has ended already is no error."""
+    with suppress(NatsError):
+        await subscription.unsubscribe()
 
 
 class _NatsServing:
     def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
+        self.subscription = subscription
 
     async def stop(self) -> None:
-        await self._subscription.unsubscribe()
+        await _end(self.subscription)
 
 
 class _NatsListening:
@@ -103,7 +76,7 @@ class _NatsListening:
 
     async def stop(self) -> None:
         if self.subscription is not None:
-            await self.subscription.unsubscribe()
+            await _end(self.subscription)
 
 
 class NatsBus:
@@ -113,6 +86,7 @@ class NatsBus:
         self._client = client
         self._log = logger("bus")
         self._running: set[asyncio.Task[None]] = set()
+        self._served: list[Subscription] = []
 
     @classmethod
     async def connect(cls, url: str) -> NatsBus:
@@ -121,32 +95,34 @@ class NatsBus:
         Raises: BusGone when it cannot be reached at the start.
         """
         try:
-            client = await nats.connect(
-                url, max_reconnect_attempts=-1, reconnect_time_wait=1, connect_timeout=5
-            )
-        except (OSError, NoServersError, NatsTimeoutError) as wrong:
+            # By itself the client would try for ever, and tell nobody.
+            async with asyncio.timeout(CONNECT_S):
+                client = await nats.connect(
+                    url, max_reconnect_attempts=-1, reconnect_time_wait=1, connect_timeout=5, error_cb=_note
+                )
+        except (OSError, NatsError, TimeoutError) as wrong:
             raise BusGone("NATS cannot be reached: check VOLTYARD_NATS_URL and that it runs") from wrong
         return cls(client)
 
     async def publish(self, subject: str, event: Message) -> None:
         """Tell an event to whoever listens; one that cannot be told is lost, as an event may be."""
         try:
-            await self._client.publish(subject, encode(event))
-        except (ConnectionClosedError, OSError) as wrong:
+            await self._client.publish(subject, packed(event))
+        except (NatsError, OSError, TooLarge) as wrong:
             self._log.warning("event lost", subject=subject, why=str(wrong))
 
     async def request(self, subject: str, ask: Message, reply: type[R], *, timeout_s: float) -> R:
         """Ask the one who serves a subject; see ``Bus.request``."""
         try:
-            answer = await self._client.request(subject, encode(ask), timeout=timeout_s)
+            answer = await self._client.request(subject, packed(ask), timeout=timeout_s)
         except NoRespondersError as wrong:
             raise Unserved(f"nobody serves {subject}", subject=subject) from wrong
         except NatsTimeoutError as wrong:
             raise TimedOut(f"no answer on {subject} within {timeout_s:g} s", subject=subject) from wrong
-        except (ConnectionClosedError, OSError) as wrong:
+        except (NatsError, OSError) as wrong:
             raise BusGone from wrong
         if answer.data.startswith(FAILED):
-            raise _error(answer.data[1:])
+            raise error_of(decode(answer.data[1:], Failure))
         return decode(answer.data, reply)
 
     async def serve(self, subject: str, ask: type[M], handler: Handler[M]) -> Serving:
@@ -154,13 +130,16 @@ class NatsBus:
 
         async def answer(message: Msg) -> None:
             try:
-                data = encode(await handler(decode(message.data, ask)))
+                data = packed(await handler(decode(message.data, ask)))
             except VoltyardError as wrong:
-                data = _failure(wrong)
+                data = FAILED + packed(failure_of(wrong))
             except Exception:
                 self._log.exception("a request failed", subject=subject)
-                data = _failure(VoltyardError())
-            await message.respond(data)
+                data = FAILED + packed(failure_of(VoltyardError()))
+            try:
+                await message.respond(data)
+            except (NatsError, OSError) as wrong:
+                self._log.warning("answer lost", subject=subject, why=str(wrong))
 
         async def heard(message: Msg) -> None:
             task = asyncio.get_running_loop().create_task(answer(message))
@@ -169,6 +148,7 @@ class NatsBus:
 
         subscription = await self._client.subscribe(subject, queue=GROUP, cb=heard)
         await self._client.flush()
+        self._served.append(subscription)
         return _NatsServing(subscription)
 
     async def listen(self, pattern: str, *, queue_max: int) -> Listening:
@@ -181,7 +161,11 @@ class NatsBus:
         return listening
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything; who asks from now on is refused at once, and need not wait for an answer."""
+        for subscription in self._served:
+            await _end(subscription)
+        with suppress(NatsError, OSError, TimeoutError):
+            await self._client.flush(timeout=FLUSH_S)
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

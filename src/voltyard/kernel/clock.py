@@ -49,9 +49,9 @@ class FakeClock:
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)) -> None:
         assert start.tzinfo is not None
-        self._now = start
-        self._passed_s = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        # Whole microseconds, as instants have: ten times 0.1 s must wake who sleeps for 1 s.
+        self._start = self._now = start
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
         self._count = 0
 
     def now(self) -> datetime:
@@ -60,7 +60,7 @@ class FakeClock:
 
     def monotonic(self) -> float:
         """Return the seconds that were advanced so far."""
-        return self._passed_s
+        return (self._now - self._start).total_seconds()
 
     async def sleep(self, delay_s: float) -> None:
         """Wait until ``advance`` has moved the clock this far."""
@@ -69,14 +69,14 @@ class FakeClock:
             return
         waiting = asyncio.get_running_loop().create_future()
         self._count += 1
-        heapq.heappush(self._sleepers, (self._passed_s + delay_s, self._count, waiting))
+        delay = max(timedelta(seconds=delay_s), timedelta.resolution)
+        heapq.heappush(self._sleepers, (self._now + delay, self._count, waiting))
         await waiting
 
     def advance(self, delay_s: float) -> None:
         """Move the clock on and wake whoever slept until then, in order."""
-        self._passed_s += delay_s
         self._now += timedelta(seconds=delay_s)
-        while self._sleepers and self._sleepers[0][0] <= self._passed_s:
+        while self._sleepers and self._sleepers[0][0] <= self._now:
             _, _, waiting = heapq.heappop(self._sleepers)
             if not waiting.done():
                 waiting.set_result(None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from voltyard.kernel.actor import Actor
+from voltyard.kernel.bulk import Prepared, parameters, prepare
 from voltyard.kernel.bus import Bus
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import Conflict, Invalid, NotFound, Unavailable, VoltyardError
@@ -138,10 +139,17 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 class Work:
     """One transaction: a connection, the time it began, and who acts."""
 
-    __slots__ = ("actor", "connection", "events", "now")
+    __slots__ = ("_prepared", "actor", "connection", "events", "now")
 
-    def __init__(self, connection: sa.Connection, now: datetime, actor: Actor) -> None:
+    def __init__(
+        self,
+        connection: sa.Connection,
+        now: datetime,
+        actor: Actor,
+        prepared: dict[Hashable, Prepared] | None = None,
+    ) -> None:
         self.connection = connection
+        self._prepared = {} if prepared is None else prepared
         self.now = now
         self.actor = actor
         self.events: list[tuple[str, Message]] = []
@@ -166,52 +174,70 @@ class Work:
         """Run a statement that changes rows and return how many."""
         return self.connection.execute(statement).rowcount
 
-    def run_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement once for each row of parameters, in one go; no rows, no statement."""
+    def run_many(self, statement: sa.ClauseElement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each row of parameters, in one go; no rows, no statement.
+
+        The statement is compiled once and kept: give one that a module holds, not a new one each time.
+        """
         if rows:
-            self.connection.execute(statement, rows)
+            self._run_prepared(statement, lambda: statement, None, rows)
+
+    def _run_prepared(
+        self,
+        name: Hashable,
+        write: Callable[[], sa.ClauseElement],
+        columns: Sequence[str] | None,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        prepared = self._prepared.get(name)
+        if prepared is None:
+            prepared = self._prepared[name] = prepare(write(), self.connection.dialect, columns)
+        self.connection.exec_driver_sql(prepared.text, parameters(prepared, rows))
 
     def insert(self, table: sa.Table, **values: Any) -> None:
         """Insert one row."""
         self.connection.execute(sa.insert(table), values)
 
+    def insert_many(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, all with the same columns."""
+        if rows:
+            columns = tuple(rows[0])
+            self._run_prepared(("insert", table.name, columns), lambda: sa.insert(table), columns, rows)
+
     def insert_new(
         self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, key: Iterable[str] = ()
     ) -> None:
-        """Insert rows and leave out those whose unique ``key`` exists already."""
+        """Insert rows, all with the same columns, and leave out those whose unique ``key`` exists already."""
         if not rows:
             return
-        if self.connection.dialect.name == "sqlite":
-            lite = sqlite.insert(table).on_conflict_do_nothing(index_elements=list(key) or None)
-            self.connection.execute(lite, rows)
-        else:
-            post = postgresql.insert(table).on_conflict_do_nothing(index_elements=list(key) or None)
-            self.connection.execute(post, rows)
+        columns, unique = tuple(rows[0]), list(key) or None
+
+        def write() -> sa.ClauseElement:
+            return self._own_insert(table).on_conflict_do_nothing(index_elements=unique)
+
+        self._run_prepared(("insert_new", table.name, columns, tuple(key)), write, columns, rows)
 
     def upsert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]) -> None:
-        """Insert rows, or overwrite the other columns of those whose ``key`` exists already."""
+        """Insert rows, all with the same columns, or overwrite those whose ``key`` exists already."""
         if not rows:
             return
-        columns = [name for name in rows[0] if name not in key]
-        if not columns:
+        columns = tuple(rows[0])
+        others = [name for name in columns if name not in key]
+        if not others:
             self.insert_new(table, rows, key=key)
             return
-        if self.connection.dialect.name == "sqlite":
-            lite = sqlite.insert(table)
-            self.connection.execute(
-                lite.on_conflict_do_update(
-                    index_elements=list(key), set_={name: lite.excluded[name] for name in columns}
-                ),
-                rows,
+
+        def write() -> sa.ClauseElement:
+            insert = self._own_insert(table)
+            return insert.on_conflict_do_update(
+                index_elements=list(key), set_={name: insert.excluded[name] for name in others}
             )
-        else:
-            post = postgresql.insert(table)
-            self.connection.execute(
-                post.on_conflict_do_update(
-                    index_elements=list(key), set_={name: post.excluded[name] for name in columns}
-                ),
-                rows,
-            )
+
+        self._run_prepared(("upsert", table.name, columns, tuple(key)), write, columns, rows)
+
+    def _own_insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """Return an insert in this database's own dialect, which knows conflicts."""
+        return sqlite.insert(table) if self.connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 class _Store(Protocol):
@@ -358,6 +384,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._clock = clock
         self._bus = bus
+        self._prepared: dict[Hashable, Prepared] = {}
         self._store: _Store = _SqliteStore(parsed) if self.is_sqlite else _PostgresStore(parsed)
 
     async def work(
@@ -371,7 +398,7 @@ class Database:
         """
 
         def run(connection: sa.Connection) -> tuple[T, list[tuple[str, Message]]]:
-            work = Work(connection, self._clock.now(), actor)
+            work = Work(connection, self._clock.now(), actor, self._prepared)
             return act(work, *args, **kwargs), work.events
 
         result, events = await self._guarded(self._store.write(run))
@@ -385,7 +412,7 @@ class Database:
         """Run ``act(work, …)`` against one consistent snapshot that cannot be written to."""
 
         def run(connection: sa.Connection) -> T:
-            return act(Work(connection, self._clock.now(), actor), *args, **kwargs)
+            return act(Work(connection, self._clock.now(), actor, self._prepared), *args, **kwargs)
 
         return await self._guarded(self._store.read(run))
 

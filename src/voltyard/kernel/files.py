@@ -5,13 +5,16 @@ A name is a relative path of plain words; a file appears whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import secrets
 from pathlib import Path
 
 from voltyard.kernel.errors import Invalid, NotFound
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"
+NAME = re.compile(f"{WORD}(/{WORD})*")
 
 
 class Files:
@@ -30,21 +33,27 @@ class Files:
         """Store a file whole, over an older one of that name."""
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        # A name of its own for each save: two at once must not write into one another.
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
         return path
 
     def load(self, name: str) -> bytes:
         """Read a file. Raises: NotFound."""
         try:
             return self.path(name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"there is no file {name!r}", name=name) from None
 
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""
-        self.path(name).unlink(missing_ok=True)
+        path = self.path(name)
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            path.unlink()

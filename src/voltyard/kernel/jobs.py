@@ -6,11 +6,14 @@ out, so a worker that dies loses nothing. After too many tries a job is parked f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from voltyard.kernel.db import UtcTime, Work, metadata
+from voltyard.kernel.errors import Unavailable
 from voltyard.kernel.ids import new_id
 from voltyard.kernel.limits import JOB_TRIES_MAX
 from voltyard.kernel.wire import Message, encode
@@ -18,6 +21,8 @@ from voltyard.kernel.wire import Message, encode
 CLAIM_S = 300.0
 PAUSES_S = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0)
 WAKE = "wake.jobs"
+KEY_TRIES_MAX = 10
+LOST = "the last worker did not come back"
 
 jobs = sa.Table(
     "jobs",
@@ -52,6 +57,7 @@ def enqueue(work: Work, job: Message, *, delay_s: float = 0.0, key: str | None =
     """Store a job with this transaction; a waiting job with the same ``key`` makes it a no-op.
 
     A job that somebody has claimed waits no longer: what is enqueued from then on is a job of its own.
+    Returns: the id of the job that waits, be it this one or the earlier one.
     """
     job_id = new_id("job")
     row = {
@@ -62,13 +68,35 @@ def enqueue(work: Work, job: Message, *, delay_s: float = 0.0, key: str | None =
         "run_at": work.now + timedelta(seconds=delay_s),
         "tries": 0,
     }
-    work.insert_new(jobs, [row], key=("key",) if key else ())
+    if key is None:
+        work.insert(jobs, **row)
+    else:
+        job_id = _insert_or_join(work, row)
     work.emit(WAKE, Wake())
     return job_id
 
 
+def _insert_or_join(work: Work, row: Mapping[str, Any]) -> str:
+    """Insert a job, or lock the one that waits under its key; return the id of either.
+
+    Locked, because nobody may claim that job before this Work is committed: it would read the state as it
+    was before, and be done without the news.
+    """
+    waiting = sa.select(jobs.c.id).where(jobs.c.key == row["key"]).with_for_update()
+    for _ in range(KEY_TRIES_MAX):
+        work.insert_new(jobs, [row], key=("key",))
+        found: str | None = work.value(waiting)
+        if found is not None:
+            return found
+        # Claimed between the two statements: then ours is a job of its own.
+    raise Unavailable(f"jobs of the key {row['key']!r} are claimed faster than they can be stored")
+
+
 def claim(work: Work, worker: str, *, most: int = 10) -> list[Job]:
     """Take jobs that are due; nobody else gets them until the claim runs out."""
+    _park_lost(work)
+    # A common table expression: as a plain sub-select, PostgreSQL may run it again for each row it joins,
+    # and take more than ``most``.
     due = (
         sa.select(jobs.c.id)
         .where(
@@ -79,10 +107,11 @@ def claim(work: Work, worker: str, *, most: int = 10) -> list[Job]:
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(most)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
     taken = work.rows(
         sa.update(jobs)
-        .where(jobs.c.id.in_(due))
+        .where(jobs.c.id.in_(sa.select(due.c.id)))
         .values(
             tries=jobs.c.tries + 1,
             # From now on the job may have read its state: what is enqueued later is news to it.
@@ -94,6 +123,21 @@ def claim(work: Work, worker: str, *, most: int = 10) -> list[Job]:
     )
     ordered = sorted(taken, key=lambda row: (row.run_at, row.id))
     return [Job(row.id, row.kind, row.body, row.tries) for row in ordered]
+
+
+def _park_lost(work: Work) -> None:
+    """Park jobs whose last try never ended, lest one that kills its workers be tried for ever."""
+    work.run(
+        sa.update(jobs)
+        .where(
+            jobs.c.run_at <= work.now,
+            jobs.c.parked_at.is_(None),
+            jobs.c.tries >= JOB_TRIES_MAX,
+            jobs.c.claimed_until < work.now,
+        )
+        # ``claimed_by`` stays: a worker that was only slow may still say that it is done.
+        .values(parked_at=work.now, error=sa.func.coalesce(jobs.c.error, LOST))
+    )
 
 
 def done(work: Work, job_id: str, worker: str) -> bool:

@@ -49,6 +49,8 @@ LEASE_BEAT_S = 9.0
 JOB_BEAT_S = 5.0
 JOB_TRIES_MAX = 8
 LISTENER_QUEUE_MAX = 1_000
+BUS_BYTES_MAX = 1024 * 1024
+"""A longer message is refused by the bus; it is the default of NATS, too."""
 INVITATION_DAYS = 7
 INSTALLER_ACCESS_DAYS = 14
 EXPORT_ROWS_MAX = 1_000_000
@@ -73,5 +75,7 @@ assert LEASE_S > 3 * LEASE_BEAT_S
 assert PING_S * 2 < SILENCE_S
 assert HANDSHAKES_PER_ADDRESS_MAX < HANDSHAKES_MAX
 assert PAGE_DEFAULT <= PAGE_MAX
+# A frame crosses the bus as JSON within JSON, beside what was read from it.
+assert 3 * FRAME_BYTES_MAX < BUS_BYTES_MAX
 assert BATCH_MS / 1000 < AUTHORISE_BUDGET_S
 assert ASK_QUEUE_ORIGIN_MAX < ASK_QUEUE_MAX

@@ -7,13 +7,18 @@ The docstring below each field is the manual.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from voltyard.kernel.errors import Invalid
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 ROLES = ("gateway", "central", "lines", "api", "portal", "worker")
 
 
@@ -38,8 +43,12 @@ class Settings(BaseSettings):
         env_prefix="VOLTYARD_",
         env_nested_delimiter="__",
         env_file="voltyard.env",
+        # `VOLTYARD_SECRET=` of a compose file means unset; an empty key would hash nothing.
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        # A refusal would otherwise repeat what was given, passwords included.
+        hide_input_in_errors=True,
         use_attribute_docstrings=True,
     )
 
@@ -81,11 +90,20 @@ class Settings(BaseSettings):
         unknown = [role for role in self.role_names if role not in ROLES]
         if unknown:
             raise ValueError(f"no such role: {', '.join(unknown)}; there are {', '.join(ROLES)}, or all")
+        if not self.role_names:
+            raise ValueError("a process without any role has nothing to do")
         is_whole = set(self.role_names) == set(ROLES)
         if not is_whole and self.nats_url is None:
             raise ValueError("roles in separate processes need VOLTYARD_NATS_URL")
         if not is_whole and self.url.startswith("sqlite"):
             raise ValueError("roles in separate processes need PostgreSQL: set VOLTYARD_DATABASE_URL")
+        if self.secret is not None and not self.secret.get_secret_value():
+            raise ValueError("an empty secret protects nothing; leave VOLTYARD_SECRET out to have one made")
+        if self.log_level.lower() not in LOG_LEVELS:
+            raise ValueError(f"no such log level; there are {', '.join(LOG_LEVELS)}")
+        people = urlsplit(self.public_url)
+        if people.scheme not in {"http", "https"} or not people.hostname:
+            raise ValueError("VOLTYARD_PUBLIC_URL must look like https://voltyard.example.com")
         return self
 
     @property
@@ -105,18 +123,27 @@ class Settings(BaseSettings):
     @property
     def is_https(self) -> bool:
         """Say whether people come over TLS, so that cookies may be marked secure."""
-        return self.public_url.startswith("https://")
+        return urlsplit(self.public_url).scheme == "https"
 
     @property
     def ocpp_url(self) -> str:
-        """The address to type into a charger, without the identity."""
+        """The address to type into a charger, without the identity.
+
+        Where people come over TLS there is a proxy in front, and chargers come through the same one.
+        """
         if self.public_ocpp_url:
             return self.public_ocpp_url.rstrip("/")
-        host = self.public_url.partition("://")[2].split("/")[0].split(":")[0]
-        return f"ws://{host}:{self.ocpp_port}/ocpp"
+        people = urlsplit(self.public_url)
+        if self.is_https:
+            return f"wss://{people.netloc}/ocpp"
+        host = people.hostname or ""
+        return f"ws://{f'[{host}]' if ':' in host else host}:{self.ocpp_port}/ocpp"
 
     def secret_key(self) -> bytes:
-        """Return the installation's secret, making and keeping one in the data folder at first use."""
+        """Return the installation's secret, making and keeping one in the data folder at first use.
+
+        Raises: Invalid when the file is there but holds nothing.
+        """
         if self.secret is not None:
             return self.secret.get_secret_value().encode()
         path = self.data / "secret.key"
@@ -124,8 +151,16 @@ class Settings(BaseSettings):
             self.data.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f"secret.key.{secrets.token_hex(4)}")
             part.touch(mode=0o600)
-            part.write_text(secrets.token_hex(32))
-            with contextlib.suppress(FileExistsError):  # another process was first; its secret counts
-                path.hardlink_to(part)
-            part.unlink()
-        return path.read_bytes()
+            try:
+                with part.open("w") as file:
+                    file.write(secrets.token_hex(32))
+                    file.flush()
+                    os.fsync(file.fileno())  # what is hashed with it must not outlive it
+                with contextlib.suppress(FileExistsError):  # another process was first; its secret counts
+                    path.hardlink_to(part)
+            finally:
+                part.unlink()
+        key = path.read_bytes()
+        if not key.strip():
+            raise Invalid(f"{path} is empty; put the secret back from the backup")
+        return key

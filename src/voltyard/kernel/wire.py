@@ -31,5 +31,6 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as wrong:
+    # Text that is not UTF-8, and brackets nested thousands deep, come as errors of Python's own.
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
         raise Invalid(f"this is not a {getattr(kind, '__name__', kind)}: {wrong}") from wrong

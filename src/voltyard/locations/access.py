@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 
 class Level(StrEnum):
@@ -40,6 +42,7 @@ _FULL = _SENSITIVE | {
     Permission.EDIT_LOCATION,
     Permission.INVITE,
 }
+_HELD: Final = MappingProxyType({Level.BASIC: _BASIC, Level.SENSITIVE: _SENSITIVE, Level.FULL: _FULL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,7 @@ class Access:
 
 def levels_with(permission: Permission) -> frozenset[Level]:
     """Return the levels that hold a permission."""
-    held = {Level.BASIC: _BASIC, Level.SENSITIVE: _SENSITIVE, Level.FULL: _FULL}
-    return frozenset(level for level, permissions in held.items() if permission in permissions)
+    return frozenset(level for level, held in _HELD.items() if permission in held)
 
 
 def is_alive(access: Access, now: datetime) -> bool:
@@ -68,13 +70,7 @@ def permissions(access: Access, now: datetime) -> frozenset[Permission]:
         return frozenset()
     if access.is_owner:
         return _FULL | {Permission.OWN}
-    match access.level:
-        case Level.BASIC:
-            return _BASIC
-        case Level.SENSITIVE:
-            return _SENSITIVE
-        case Level.FULL:
-            return _FULL
+    return _HELD[access.level]
 
 
 def allowed(accesses: list[Access], now: datetime) -> frozenset[Permission]:

@@ -24,7 +24,7 @@ def energy(energy_wh: float | None, locale: str = "en") -> str:
     if energy_wh is None:
         return NONE
     kwh = energy_wh / 1000
-    decimals = 2 if abs(kwh) < 9.995 else 1 if abs(kwh) < 99.95 else 0
+    decimals = 0 if energy_wh == 0 else 2 if abs(kwh) < 9.995 else 1 if abs(kwh) < 99.95 else 0
     return f"{_number(kwh, decimals, locale)}{GAP}kWh"
 
 

@@ -31,6 +31,7 @@ from voltyard.transactions.events import TransactionChanged
 
 SKEW = timedelta(seconds=CLOCK_SKEW_S)
 METER_MAX_WH = 2**62
+STOP_LOST = "StopLost"
 
 
 class NothingToStop(Conflict):
@@ -119,7 +120,7 @@ def _meter(meter_wh: int) -> int:
 
 def _is_settled(row: Any) -> bool:
     """Say whether a transaction has ended by its charger's own word."""
-    return row.ended_at is not None and not row.is_estimated
+    return row.ended_at is not None and not (row.is_estimated and row.stop_reason == STOP_LOST)
 
 
 def _start_key(place: Place, said: Started) -> str:
@@ -202,11 +203,11 @@ def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> None:
         [
             _end_values(
                 row.number,
-                ended_at=row.metered_at or row.started_at,
+                ended_at=max(row.metered_at or row.started_at, row.started_at),
                 told_at=None,
                 heard_at=work.now,
                 meter_wh=row.meter_last_wh,
-                reason="StopLost",
+                reason=STOP_LOST,
                 is_estimated=True,
             )
             for row in lost
@@ -317,16 +318,25 @@ def _newest(row: Any, readings: Sequence[Reading], now: datetime) -> dict[str, A
     at = believed(last.told_at, now)
     if row.metered_at is not None and at < row.metered_at:
         return None
-    registers = [reading.energy_wh for reading in readings if reading.energy_wh is not None]
-    # A register below the start is another kind of register (quirk Q43); it must not undo energy.
-    fitting = [register for register in registers if row.meter_start_wh <= register < METER_MAX_WH]
+    # One instant may be told in several readings: the begin of a transaction beside the periodic one.
+    newest = [reading for reading in readings if believed(reading.told_at, now) == at]
     return {
         "key": row.number,
-        "energy_wh": round(max(fitting)) if fitting else None,
-        "power_w": last.power_w,
-        "soc_percent": last.soc_percent,
+        "energy_wh": _register(row, readings),
+        "power_w": next((each.power_w for each in newest if each.power_w is not None), None),
+        "soc_percent": next((each.soc_percent for each in newest if each.soc_percent is not None), None),
         "at": at,
     }
+
+
+def _register(row: Any, readings: Sequence[Reading]) -> int | None:
+    """Return the highest register of these readings that can belong to a transaction, if any can.
+
+    A register below the start is another kind of register (quirk Q43); it must not undo energy.
+    """
+    registers = [reading.energy_wh for reading in readings if reading.energy_wh is not None]
+    fitting = [register for register in registers if row.meter_start_wh <= register < METER_MAX_WH]
+    return round(max(fitting)) if fitting else None
 
 
 # --- the end --------------------------------------------------------------------------------------
@@ -352,13 +362,15 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
     for place, said in ended:
         row = by_number.get(said.number)
         if _is_stray(row, place, said):
-            is_own = row is not None and row.charger_id == place.charger_id
+            named = row if row is not None and row.charger_id == place.charger_id else None
             key = _stop_key(place, said)
             candidates = [each for each in open_rows if each.number not in values]
             meant = _resolve(candidates, place, said, work.now) if key not in seen else None
-            if meant is not None or not is_own:
-                orphans.append(_orphan(work, place, said, key, meant))
-                row = meant
+            if meant is None and named is not None:
+                tags.append(named.id_tag)
+                continue
+            orphans.append(_orphan(work, place, said, key, meant))
+            row = meant
             seen.add(key)
         tags.append(row.id_tag if row is not None else None)
         if row is None:
@@ -366,7 +378,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
         sample_rows.extend(
             _sample(place, row.connector, row.number, reading, work.now) for reading in said.readings
         )
-        if not _is_settled(row) and row.number not in values:
+        if row.number not in values and _says_more(row, said):
             values[row.number] = _ended_values(row, said, work.now)
             _emit(work, row, "ended")
     store.insert_samples(work, sample_rows)
@@ -383,19 +395,39 @@ def _is_stray(row: Any, place: Place, said: Ended) -> bool:
     """
     if row is None or row.charger_id != place.charger_id:
         return True
-    return _is_settled(row) and said.meter_wh > row.meter_stop_wh
+    return _is_settled(row) and not row.is_estimated and _meter(said.meter_wh) > row.meter_stop_wh
+
+
+def _is_plausible(row: Any, said: Ended) -> bool:
+    """Say whether the register of a stop can be right.
+
+    One below the start would be negative energy. One that shows none, although readings did, comes from
+    a charger that always writes the same (quirk Q43).
+    """
+    start_wh: int = row.meter_start_wh
+    meter_wh = _meter(said.meter_wh)
+    return meter_wh > start_wh or meter_wh == start_wh == _last_register(row, said)
+
+
+def _last_register(row: Any, said: Ended) -> int:
+    last_wh: int = row.meter_last_wh
+    return max(last_wh, _register(row, said.readings) or last_wh)
+
+
+def _says_more(row: Any, said: Ended) -> bool:
+    """Say whether a stop tells more than what is known of the end of its transaction."""
+    return not _is_settled(row) or (row.is_estimated and _is_plausible(row, said))
 
 
 def _ended_values(row: Any, said: Ended, now: datetime) -> dict[str, Any]:
-    meter_wh = _meter(said.meter_wh)
-    is_plausible = meter_wh >= row.meter_start_wh
+    is_plausible = _is_plausible(row, said)
     return _end_values(
         row.number,
         ended_at=max(believed(said.told_at, now), row.started_at),
         told_at=said.told_at,
         heard_at=now,
-        # A stop below the start (quirk Q43) would be negative energy: the last good register counts.
-        meter_wh=meter_wh if is_plausible else row.meter_last_wh,
+        # Where the stop's own register is no use, the last good one counts.
+        meter_wh=_meter(said.meter_wh) if is_plausible else _last_register(row, said),
         reason=said.reason or "Local",
         is_estimated=not is_plausible,
     )
@@ -403,7 +435,7 @@ def _ended_values(row: Any, said: Ended, now: datetime) -> dict[str, Any]:
 
 def _stop_key(place: Place, said: Ended) -> str:
     told = said.told_at.isoformat() if said.told_at is not None else "-"
-    return f"{place.charger_id}|{said.number}|{(said.id_tag or '')[:32]}|{told}|{said.meter_wh}"
+    return f"{place.charger_id}|{said.number}|{(said.id_tag or '')[:32]}|{told}|{_meter(said.meter_wh)}"
 
 
 def _resolve(open_rows: Sequence[Any], place: Place, said: Ended, now: datetime) -> Any:
@@ -522,8 +554,10 @@ def samples(
 
 
 def latest_sample(work: Work, charger_id: str, connector: int) -> Sample | None:
-    """Return the newest reading of a connector, if it ever told one. Raises: NotFound."""
-    chargers.get(work, charger_id)
+    """Return the newest reading of a connector, if there is one that the actor may see. Raises: NotFound."""
+    charger = chargers.get(work, charger_id)
+    if Permission.VIEW_SENSITIVE not in permissions(work, charger.location_id):
+        return None
     row = store.latest_sample(work, charger_id, connector)
     return _to_sample(row) if row is not None else None
 

@@ -171,6 +171,8 @@ def list_orphans(
         .where(
             orphan_stops.c.resolved_number.is_(None),
             chargers.c.location_id.in_(visible(work, actor, Permission.VIEW_SENSITIVE)),
+            # What was heard before the charger came to this location is somebody else's.
+            orphan_stops.c.heard_at >= chargers.c.claimed_at,
         )
         .order_by(orphan_stops.c.id.desc())
         .limit(limit)

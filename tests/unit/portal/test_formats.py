@@ -13,7 +13,8 @@ AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 @pytest.mark.parametrize(
     ("energy_wh", "written"),
     [
-        (0, "0.00 kWh"),
+        (0, "0 kWh"),
+        (4, "0.00 kWh"),
         (7_354, "7.35 kWh"),
         (9_994, "9.99 kWh"),
         (9_996, "10.0 kWh"),

@@ -11,7 +11,16 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.factories import SYSTEM, make_card, make_charger, make_location, make_member, make_user, place_of
+from tests.factories import (
+    PIN,
+    SYSTEM,
+    make_card,
+    make_charger,
+    make_location,
+    make_member,
+    make_user,
+    place_of,
+)
 from voltyard.cards import service as cards
 from voltyard.cards.service import Judgement
 from voltyard.chargers import service as chargers
@@ -20,6 +29,7 @@ from voltyard.chargers.service import Charger, Place
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Database
 from voltyard.kernel.errors import Conflict, Forbidden, Invalid, NotFound
+from voltyard.kernel.ids import new_id
 from voltyard.kernel.units import PerPhase
 from voltyard.locations.access import Level
 from voltyard.speech import (
@@ -718,6 +728,158 @@ async def test_a_charger_that_was_unlinked_keeps_its_transactions_at_the_locatio
     location_id = scene.charger.location_id
     await scene.ctx.db.work(SYSTEM, chargers.unlink, location_id, scene.charger.id)
     assert (await scene.one(number)).location_id == location_id
+
+
+# --- chargers that write odd registers ------------------------------------------------------------
+
+
+async def test_a_repeated_stop_below_its_start_changes_nothing_even_without_a_clock(scene):
+    number = await scene.start(meter=1_000)
+    await scene.meter(number, reading(scene.now, 4_000))
+    await scene.end(number, 10, at=None)
+    ended = await scene.one(number)
+    assert (ended.energy_wh, ended.is_estimated, ended.ended_at) == (3_000, True, scene.now)
+    scene.pass_s(3_600)
+    heard = await scene.ctx.bus.listen("live.>", queue_max=10)
+    await scene.end(number, 10, at=None)
+    assert await scene.one(number) == ended
+    await scene.ctx.bus.publish("live.mark", TransactionChanged("", "", None, "mark"))
+    assert (await heard.next())[0] == "live.mark"
+
+
+async def test_a_good_stop_corrects_one_below_its_start(scene):
+    number = await scene.start(meter=1_000)
+    await scene.end(number, 10)
+    await scene.end(number, 7_000)
+    found = await scene.one(number)
+    assert (found.energy_wh, found.is_estimated) == (6_000, False)
+
+
+async def test_a_stop_below_its_start_still_tells_when_a_lost_one_was(scene):
+    number = await scene.start(meter=1_000)
+    scene.pass_s(60)
+    ended_at = scene.now
+    scene.pass_s(600)
+    await scene.start(meter=2_000)
+    await scene.end(number, 10, at=ended_at, reason="PowerLoss")
+    found = await scene.one(number)
+    assert (found.ended_at, found.stop_reason, found.is_estimated) == (ended_at, "PowerLoss", True)
+
+
+async def test_a_charger_that_always_writes_zero_loses_no_energy_that_its_readings_showed(scene):
+    number = await scene.start(meter=0)
+    await scene.meter(number, reading(scene.now, 5_000))
+    await scene.end(number, 0)
+    found = await scene.one(number)
+    assert (found.energy_wh, found.is_estimated) == (5_000, True)
+
+
+async def test_the_readings_of_the_stop_itself_count_where_its_register_is_no_use(scene):
+    number = await scene.start(meter=1_000)
+    await scene.end(number, 0, readings=(reading(scene.now, 9_000, context="Transaction.End"),))
+    found = await scene.one(number)
+    assert (found.energy_wh, found.meter_stop_wh, found.is_estimated) == (8_000, 9_000, True)
+
+
+async def test_without_clock_and_register_the_next_transaction_is_another_one(scene):
+    first = await scene.start(meter=0, at=None)
+    await scene.meter(first, reading(None, 5_000))
+    await scene.end(first, 0, at=None)
+    second = await scene.start(meter=0, at=None)
+    assert second != first
+    assert (await scene.one(first)).energy_wh == 5_000
+    assert (await scene.one(second)).is_active
+
+
+async def test_an_estimated_end_is_never_before_its_start(scene):
+    early = scene.now - timedelta(hours=1)
+    number = await scene.start(meter=1_000)
+    await scene.meter(number, reading(early, 1_500))
+    await scene.start(meter=2_000, at=scene.now + timedelta(seconds=60))
+    found = await scene.one(number)
+    assert (found.is_estimated, found.ended_at) == (True, found.started_at)
+    assert found.energy_wh == 500
+
+
+async def test_one_instant_told_in_two_readings_shows_the_power_of_either(scene):
+    number = await scene.start(meter=1_000)
+    await scene.meter(
+        number,
+        reading(scene.now, 1_000, context="Transaction.Begin"),
+        reading(scene.now, power_w=7_000.0, soc_percent=40.0),
+    )
+    found = await scene.one(number)
+    assert (found.energy_wh, found.power_w, found.soc_percent) == (0, 7_000.0, 40.0)
+
+
+async def test_a_stale_stop_that_ends_another_one_leaves_no_readings_at_the_old_one(scene):
+    stale = await scene.start(connector=1, meter=1_000)
+    await scene.end(stale, 2_000)
+    running = await scene.start(connector=2, meter=2_000)
+    scene.pass_s(60)
+    last = reading(scene.now, 6_000)
+    for _ in range(2):
+        await scene.end(stale, 6_000, at=scene.now, readings=(last,))
+    assert await scene.samples(stale) == []
+    assert [each.energy_wh for each in await scene.samples(running)] == [6_000]
+
+
+@pytest.mark.parametrize("meter", [2**63, -(2**63), 2**200, -(2**200)])
+async def test_registers_beyond_every_column_hurt_nothing(scene, meter):
+    number = await scene.start(meter=meter)
+    assert await scene.start(meter=meter) == number
+    await scene.meter(number, reading(scene.now, 1e300), reading(scene.now, -1e300))
+    await scene.end(number, meter)
+    await scene.end(number, meter)
+    await scene.end(-1, meter)
+    await scene.end(2**80, meter)
+    found = await scene.one(number)
+    assert (found.energy_wh, found.is_active) == (0, False)
+    assert len(await scene.orphans()) == 2
+
+
+async def test_the_longest_words_fit_both_databases(scene):
+    number = await scene.start(tag="X" * 300, connector=2**31 - 1)
+    await scene.meter(number, reading(scene.now, 2_000, context="C" * 300, others=(("O" * 5_000, "1", "x"),)))
+    await scene.end(number, reason="R" * 300, tag="Y" * 300)
+    await scene.end(-1, reason="R" * 300, tag="Y" * 300)
+    found = await scene.one(number)
+    assert (found.id_tag, found.stop_reason) == ("X" * 64, "R" * 32)
+
+
+# --- who sees readings and orphans ----------------------------------------------------------------
+
+
+async def test_the_newest_reading_is_for_those_who_may_see_sensitive_data(scene):
+    ctx, location_id = scene.ctx, scene.charger.location_id
+    assert await ctx.db.read(SYSTEM, transactions.latest_sample, scene.charger.id, 1) is None
+    await scene.meter(None, reading(scene.now, 1_000), reading(scene.now + timedelta(seconds=9), 1_100))
+    looker = await make_member(ctx, location_id, Level.BASIC)
+    manager = await make_member(ctx, location_id, Level.SENSITIVE)
+    assert await ctx.db.read(looker.actor, transactions.latest_sample, scene.charger.id, 1) is None
+    newest = await ctx.db.read(manager.actor, transactions.latest_sample, scene.charger.id, 1)
+    assert newest is not None
+    assert newest.energy_wh == 1_100
+    with pytest.raises(NotFound):
+        await ctx.db.read((await make_user(ctx)).actor, transactions.latest_sample, scene.charger.id, 1)
+
+
+async def test_orphans_are_for_those_who_had_the_charger_then(scene):
+    ctx, charger = scene.ctx, scene.charger
+    manager = await make_member(ctx, charger.location_id, Level.SENSITIVE)
+    looker = await make_member(ctx, charger.location_id, Level.BASIC)
+    await scene.end(0, 100)
+    (orphan,) = await ctx.db.read(manager.actor, transactions.list_orphans)
+    assert (orphan.charger_id, orphan.number, orphan.meter_wh) == (charger.id, 0, 100)
+    assert await ctx.db.read(looker.actor, transactions.list_orphans) == []
+    assert await ctx.db.read(manager.actor, transactions.list_orphans, after=orphan.id) == []
+    assert await ctx.db.read(manager.actor, transactions.list_orphans, charger_id=new_id("chg")) == []
+    await ctx.db.work(SYSTEM, chargers.unlink, charger.location_id, charger.id)
+    scene.pass_s(1)
+    buyer = await make_user(ctx)
+    home = await make_location(ctx, buyer)
+    await chargers.claim(ctx, buyer.actor, home.id, identity=charger.identity, pin=PIN)
+    assert await ctx.db.read(buyer.actor, transactions.list_orphans) == []
 
 
 # --- properties -------------------------------------------------------------------------------------

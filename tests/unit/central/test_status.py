@@ -1,0 +1,44 @@
+"""What chargers say of their state: statuses are kept, news and vendors' words are thanked for."""
+
+from tests.factories import SYSTEM
+from tests.unit.central.speakers import handle, make_places
+from voltyard.central import status
+from voltyard.chargers import service as chargers
+from voltyard.speech import (
+    ConnectorStatus,
+    DiagnosticsTold,
+    FirmwareTold,
+    StatusTold,
+    Thanks,
+    VendorReply,
+    VendorTold,
+)
+
+
+async def test_statuses_of_connectors_are_kept_the_last_of_a_batch_counts(ctx):
+    one, two = await make_places(ctx, 2)
+    told = [
+        (one, StatusTold(1, ConnectorStatus.PREPARING)),
+        (two, StatusTold(0, ConnectorStatus.FAULTED, "GroundFailure")),
+        (one, StatusTold(1, ConnectorStatus.CHARGING)),
+        (one, StatusTold(2, ConnectorStatus.AVAILABLE)),
+    ]
+    assert await handle(ctx, status.told, *told) == [Thanks()] * 4
+    first = await ctx.db.read(SYSTEM, chargers.get, one.charger_id)
+    assert [(each.number, each.status) for each in first.connectors] == [
+        (1, ConnectorStatus.CHARGING),
+        (2, ConnectorStatus.AVAILABLE),
+    ]
+    second = await ctx.db.read(SYSTEM, chargers.get, two.charger_id)
+    assert (second.status, second.error) == (ConnectorStatus.FAULTED, "GroundFailure")
+
+
+async def test_news_of_updates_is_thanked_for(ctx):
+    one, two = await make_places(ctx, 2)
+    said = [(one, FirmwareTold("Installed")), (two, DiagnosticsTold("Uploaded"))]
+    assert await handle(ctx, status.progress, *said) == [Thanks(), Thanks()]
+
+
+async def test_a_vendors_own_words_are_not_known_here(ctx):
+    (place,) = await make_places(ctx, 1)
+    assert await handle(ctx, status.vendor, (place, VendorTold("v"))) == [VendorReply("UnknownVendorId")]
