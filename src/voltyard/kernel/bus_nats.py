@@ -25,7 +25,8 @@ R = TypeVar("R", bound=Message)
 GROUP = "voltyard"
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 CONNECT_S = 10.0
-FLUSH_S = 2
+FLUSH_S = 10
+STOP_S = 2.0
 FAILED = b"!"
 
 
@@ -46,11 +47,17 @@ async def _end(subscription: Subscription) -> None:
 
 
 class _NatsServing:
-    def __init__(self, subscription: Subscription) -> None:
-        self.subscription = subscription
+    def __init__(self, client: Client, subscription: Subscription) -> None:
+        self._client, self._subscription = client, subscription
 
     async def stop(self) -> None:
-        await _end(self.subscription)
+        # What the server has handed over already is answered still; nobody shall wait for it in vain.
+        if self._client.is_connected:
+            with suppress(NatsError, TimeoutError, OSError):
+                async with asyncio.timeout(STOP_S):
+                    await self._subscription.drain()
+                return
+        await _end(self._subscription)
 
 
 class _NatsListening:
@@ -104,6 +111,15 @@ class NatsBus:
             raise BusGone("NATS cannot be reached: check VOLTYARD_NATS_URL and that it runs") from wrong
         return cls(client)
 
+    async def _settle(self) -> None:
+        """Wait until the server has heard what was sent so far.
+
+        Twice, because the client writes its ping ahead of what still waits to be written: when the first
+        one is answered, that has been written too.
+        """
+        await self._client.flush(timeout=FLUSH_S)
+        await self._client.flush(timeout=FLUSH_S)
+
     async def publish(self, subject: str, event: Message) -> None:
         """Tell an event to whoever listens; one that cannot be told is lost, as an event may be."""
         try:
@@ -147,9 +163,9 @@ class NatsBus:
             task.add_done_callback(self._running.discard)
 
         subscription = await self._client.subscribe(subject, queue=GROUP, cb=heard)
-        await self._client.flush()
+        await self._settle()
         self._served.append(subscription)
-        return _NatsServing(subscription)
+        return _NatsServing(self._client, subscription)
 
     async def listen(self, pattern: str, *, queue_max: int) -> Listening:
         """Hear events whose subject fits a pattern."""
@@ -157,7 +173,7 @@ class NatsBus:
         listening.subscription = await self._client.subscribe(
             pattern, cb=listening.put, pending_bytes_limit=PENDING_BYTES_MAX
         )
-        await self._client.flush()
+        await self._settle()
         return listening
 
     async def close(self) -> None:
@@ -165,7 +181,7 @@ class NatsBus:
         for subscription in self._served:
             await _end(subscription)
         with suppress(NatsError, OSError, TimeoutError):
-            await self._client.flush(timeout=FLUSH_S)
+            await self._settle()
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

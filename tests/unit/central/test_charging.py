@@ -36,15 +36,7 @@ async def test_a_repeated_start_is_the_same_start_also_within_one_batch(ctx):
 async def test_stops_are_always_answered_well(ctx):
     one, two = await make_places(ctx, 2)
     (reply,) = await handle(ctx, charging.started, (one, Started(1, "GOOD", 5)))
-    assert (
-        await handle(
-            ctx,
-            charging.ended,
-            (one, Ended(reply.number, 105)),
-            (two, Ended(reply.number, 9)),
-            (two, Ended(0, 9)),
-        )
-        == [Judged()] * 3
-    )
+    said = [(one, Ended(reply.number, 105)), (two, Ended(reply.number, 9)), (two, Ended(0, 9))]
+    assert await handle(ctx, charging.ended, *said) == [Judged()] * 3
     found = (await listed(ctx))[reply.number]
     assert (found.energy_wh, found.is_active) == (100, False), "another charger's stop changes nothing"

@@ -12,15 +12,10 @@ from voltyard.transactions import service as transactions
 async def test_readings_join_their_transactions_and_all_are_thanked_for(ctx):
     places = await make_places(ctx, 3)
     now = ctx.clock.now()
-    starts = await handle(
-        ctx, charging.started, *((place, Started(1, "GOOD", 1_000, now)) for place in places)
-    )
-    said = [
-        Metered(
-            1, start.number, tuple(Reading(now + timedelta(seconds=n), energy_wh=1_000.0 + n) for n in (1, 2))
-        )
-        for start in starts
-    ]
+    start = Started(1, "GOOD", 1_000, now)
+    starts = await handle(ctx, charging.started, *((place, start) for place in places))
+    readings = tuple(Reading(now + timedelta(seconds=n), energy_wh=1_000.0 + n) for n in (1, 2))
+    said = [Metered(1, each.number, readings) for each in starts]
     assert await handle(ctx, metering.metered, *zip(places, said, strict=True)) == [Thanks()] * 3
     assert await handle(ctx, metering.metered, *zip(places, said, strict=True)) == [Thanks()] * 3
     for found in await ctx.db.read(SYSTEM, transactions.list_transactions):

@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from tests.factories import SYSTEM, make_charger, make_location, make_member, make_user
+from tests.factories import PIN, SYSTEM, make_charger, make_location, make_member, make_user
 from voltyard.chargers import commands
+from voltyard.chargers import service as chargers
 from voltyard.chargers.commands import CommandStatus
 from voltyard.chargers.events import CommandChanged
 from voltyard.kernel.errors import Forbidden, Invalid, NotFound, PeerFault, TimedOut, TooMany, Unavailable
@@ -170,8 +171,12 @@ async def test_an_answer_that_comes_after_the_end_changes_nothing(ctx, clock):
     await entered.wait()
     clock.advance(3 * CALL_DEADLINE_S)
     await ctx.db.work(SYSTEM, commands.expire_left_over)
+    listening = await ctx.bus.listen("live.>", queue_max=5)
     go_on.set()
     assert (await asking).status is CommandStatus.EXPIRED
+    event = (await listening.next())[1]
+    assert isinstance(event, CommandChanged)
+    assert event.status == "expired"
 
 
 async def test_an_unexpected_failure_is_not_hidden(ctx):
@@ -194,3 +199,21 @@ async def test_commands_are_listed_newest_first_to_those_who_see_the_charger(ctx
         await ctx.db.read(stranger.actor, commands.get, made[0])
     with pytest.raises(NotFound):
         await ctx.db.read(owner.actor, commands.get, "cmd_" + "0" * 26)
+
+
+async def test_what_was_asked_at_another_location_is_not_shown_at_the_next_one(ctx, clock):
+    charger, owner = await charger_with_owner(ctx)
+    before = await commands.ask(ctx, owner.actor, charger.id, Restart())
+    clock.advance(60)
+    await ctx.db.work(owner.actor, chargers.unlink, charger.location_id, charger.id)
+    buyer = await make_user(ctx)
+    home = await make_location(ctx, buyer)
+    await chargers.claim(ctx, buyer.actor, home.id, identity=charger.identity, pin=PIN)
+    after = await commands.ask(ctx, buyer.actor, charger.id, Restart())
+    assert await ctx.db.read(buyer.actor, commands.list_commands, charger.id) == [after]
+    assert await ctx.db.read(buyer.actor, commands.get, after.id) == after
+    with pytest.raises(NotFound):
+        await ctx.db.read(buyer.actor, commands.get, before.id)
+    for command in (before, after):
+        with pytest.raises(NotFound):
+            await ctx.db.read(owner.actor, commands.get, command.id)

@@ -353,6 +353,22 @@ async def test_a_gateway_that_starts_anew_holds_no_sockets(ctx):
     assert (await look(ctx, theirs.id)).is_online
 
 
+async def test_screens_hear_that_a_gateway_starts_anew(ctx):
+    charger = await make_charger(ctx, (await make_location(ctx)).id)
+    await connect(ctx, hello(charger.identity, gateway="a"))
+    listening = await ctx.bus.listen("live.>", queue_max=5)
+    await ctx.db.work(SYSTEM, chargers.forget_sockets, "a")
+    assert (await listening.next())[1] == ChargerChanged(charger.id, charger.location_id, "disconnected")
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "two\nlines", "\x00"])
+async def test_what_cannot_be_a_name_is_refused(ctx, name):
+    charger = await make_charger(ctx, (await make_location(ctx)).id)
+    with pytest.raises(Invalid):
+        await ctx.db.work(SYSTEM, chargers.rename, charger.id, name)
+    assert (await look(ctx, charger.id)).name == ""
+
+
 async def test_an_unknown_charger_is_held_or_refused_as_the_installation_chose(ctx):
     identity = unique("CP")
     assert await connect(ctx, hello(identity), is_holding=False) == [Welcome(Entry.UNKNOWN)]

@@ -28,7 +28,7 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
 
 
 def add_ann() -> Result:
-    return run("user", "add", "Ann@Example.com", "--password-stdin", "--team", "Yard", stdin="long enough!\n")
+    return run("user", "add", "Ann@Example.com", "--password-stdin", stdin="long enough!\n")
 
 
 def test_adding_a_user_prints_the_ids():
