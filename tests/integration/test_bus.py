@@ -371,12 +371,14 @@ async def test_a_union_is_decoded_by_its_tags(pair, clock):
         assert type(replied.reply) is (Ticked if isinstance(said, Beat) else Thanks)
 
 
-async def test_a_reply_of_another_type_is_an_error(pair):
-    if isinstance(pair.here, LocalBus) and not pair.here._is_strict:
-        pytest.xfail("within one process the type checker sees it; an assertion stands behind")
+def is_plain(bus: Bus) -> bool:
+    """Say whether messages stay what they are, so that nothing is written and nothing can be too long."""
+    return isinstance(bus, LocalBus) and not bus._is_strict
 
+
+async def test_a_reply_of_another_type_is_an_error(pair):
     await pair.there.serve(pair.at("q"), Question, echo)
-    with pytest.raises(Invalid):
+    with pytest.raises(AssertionError if is_plain(pair.here) else Invalid):
         await pair.here.request(pair.at("q"), Question("x"), Happened, timeout_s=WAIT_S)
 
 
@@ -393,10 +395,8 @@ async def test_a_message_that_is_too_large_is_refused_with_a_clear_error(pair):
 
     await pair.there.serve(pair.at("q"), Question, blow_up)
     for ask in (Question("x" * BUS_BYTES_MAX), Question("", BUS_BYTES_MAX)):
-        if isinstance(pair.here, LocalBus) and not pair.here._is_strict:
-            await pair.here.request(
-                pair.at("q"), ask, Reply, timeout_s=WAIT_S
-            )  # nothing is written, nothing is long
+        if is_plain(pair.here):
+            await pair.here.request(pair.at("q"), ask, Reply, timeout_s=WAIT_S)
             continue
         with pytest.raises(TooLarge):
             await pair.here.request(pair.at("q"), ask, Reply, timeout_s=WAIT_S)

@@ -13,7 +13,6 @@ import pytest
 from voltyard import app
 from voltyard.central import desk
 from voltyard.kernel.bus import LocalBus
-from voltyard.kernel.errors import Unavailable
 from voltyard.kernel.settings import Settings
 
 
@@ -163,12 +162,3 @@ async def test_the_parts_of_one_process_are_a_local_bus_and_sqlite(whole):
     async with app.parts(whole) as ctx:
         assert isinstance(ctx.bus, LocalBus)
         assert ctx.db.is_sqlite
-
-
-async def test_a_nats_that_cannot_be_reached_is_told_in_words(tmp_path):
-    settings = Settings(
-        data=tmp_path, nats_url="nats://127.0.0.1:1", database_url="postgresql://x@127.0.0.1:1/x"
-    )
-    with pytest.raises(Unavailable, match="NATS"):
-        async with app.parts(settings):
-            pass

@@ -48,6 +48,7 @@ TESTED_ELSEWHERE = {
     "kernel/db.py": "integration/test_db.py",  # one contract suite for both databases; so the next two
     "kernel/jobs.py": "integration/test_jobs.py",
     "kernel/leases.py": "integration/test_leases.py",
+    "kernel/migrate.py": "integration/test_migrations.py",  # needs databases, and the tables of all rooms
     "kernel/context.py": "unit",  # a value without rules, used by every test of a service
     "__main__.py": "e2e",
     "api/*.py": "integration/api",  # through HTTP, as its callers meet it

@@ -42,9 +42,15 @@ def parameters(prepared: Prepared, rows: Sequence[Mapping[str, Any]]) -> list[tu
     """Return the rows as the driver takes them."""
     names, conversions = prepared.names, prepared.conversions
     found: list[tuple[Any, ...]] = []
+    # Many rows carry the very same value, such as the time of their Work: it is converted once.
+    seen: list[Any] = [conversions] * len(conversions)
+    made: list[Any] = [None] * len(conversions)
     for row in rows:
         values = [row[name] for name in names]
-        for place, convert in conversions:
-            values[place] = convert(values[place])
+        for index, (place, convert) in enumerate(conversions):
+            value = values[place]
+            if value is not seen[index]:
+                seen[index], made[index] = value, convert(value)
+            values[place] = made[index]
         found.append(tuple(values))
     return found

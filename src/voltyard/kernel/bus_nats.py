@@ -47,15 +47,17 @@ async def _end(subscription: Subscription) -> None:
 
 
 class _NatsServing:
-    def __init__(self, client: Client, subscription: Subscription) -> None:
-        self._client, self._subscription = client, subscription
+    def __init__(self, client: Client, subscription: Subscription, served: set[Subscription]) -> None:
+        self._client, self._subscription, self._served = client, subscription, served
+        served.add(subscription)
 
     async def stop(self) -> None:
+        self._served.discard(self._subscription)
         # What the server has handed over already is answered still; nobody shall wait for it in vain.
         if self._client.is_connected:
             with suppress(NatsError, TimeoutError, OSError):
                 async with asyncio.timeout(STOP_S):
-                    await self._subscription.drain()
+                    await self._subscription.drain()  # type: ignore[no-untyped-call] # theirs has no types
                 return
         await _end(self._subscription)
 
@@ -93,7 +95,7 @@ class NatsBus:
         self._client = client
         self._log = logger("bus")
         self._running: set[asyncio.Task[None]] = set()
-        self._served: list[Subscription] = []
+        self._served: set[Subscription] = set()
 
     @classmethod
     async def connect(cls, url: str) -> NatsBus:
@@ -164,8 +166,7 @@ class NatsBus:
 
         subscription = await self._client.subscribe(subject, queue=GROUP, cb=heard)
         await self._settle()
-        self._served.append(subscription)
-        return _NatsServing(self._client, subscription)
+        return _NatsServing(self._client, subscription, self._served)
 
     async def listen(self, pattern: str, *, queue_max: int) -> Listening:
         """Hear events whose subject fits a pattern."""
@@ -178,7 +179,7 @@ class NatsBus:
 
     async def close(self) -> None:
         """Let go of everything; who asks from now on is refused at once, and need not wait for an answer."""
-        for subscription in self._served:
+        for subscription in tuple(self._served):
             await _end(subscription)
         with suppress(NatsError, OSError, TimeoutError):
             await self._settle()

@@ -43,7 +43,9 @@ def ours() -> list[type[VoltyardError]]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     # A class with two parents is met twice.
-    return list(dict.fromkeys(kind for kind in below(VoltyardError) if kind.__module__.startswith("voltyard.")))
+    return list(
+        dict.fromkeys(kind for kind in below(VoltyardError) if kind.__module__.startswith("voltyard."))
+    )
 
 
 def test_the_tree_has_three_branches():
@@ -53,9 +55,7 @@ def test_the_tree_has_three_branches():
 
 
 def test_every_error_has_a_code_of_its_own():
-    doubled = {
-        code: number for code, number in Counter(kind.code() for kind in ours()).items() if number > 1
-    }
+    doubled = {code: number for code, number in Counter(kind.code() for kind in ours()).items() if number > 1}
     assert not doubled
 
 

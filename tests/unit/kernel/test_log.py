@@ -15,6 +15,8 @@ from voltyard.kernel.log import SECRETS, TAGS, logger, mask, set_up
 
 SECRET = "hunter2-and-more"
 TAG = "04A2B3C4D5"
+# A traceback shows lines of code: this value must not stand in any.
+UNWRITTEN = ("only", "in", "a", "variable")
 
 plain = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 names = st.text(max_size=8).filter(lambda name: name.lower() not in SECRETS | TAGS)
@@ -139,12 +141,12 @@ def test_a_fault_is_shown_without_the_values_of_its_variables(
         raise RuntimeError("fell")
 
     try:
-        fall("-".join(("only", "in", "a", "variable")))
+        fall("-".join(UNWRITTEN))
     except RuntimeError:
         logger("desk").exception("failed")
     shown = capsys.readouterr().err
     assert "RuntimeError: fell" in shown
-    assert "only-in-a-variable" not in shown
+    assert "-".join(UNWRITTEN) not in shown
 
 
 def test_what_is_bound_to_the_task_is_told_and_masked(capsys: pytest.CaptureFixture[str]):

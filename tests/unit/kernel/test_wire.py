@@ -27,7 +27,7 @@ MESSAGES = [
 ]
 UNIONS = {"Said": speech.Said, "Reply": speech.Reply, "Ask": speech.Ask, "Outcome": speech.Outcome}
 IN_UNIONS = [(name, kind) for name, union in UNIONS.items() for kind in typing.get_args(union)]
-EXAMPLES = 25
+EXAMPLES = 15
 
 instants = st.datetimes(timezones=st.just(UTC))
 junk = st.recursive(
