@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from voltyard.cli import main as program
@@ -14,13 +16,14 @@ from voltyard.kernel.errors import Invalid
 
 
 @pytest.fixture(autouse=True)
-def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in an empty folder, whatever the machine's own settings are."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VOLTYARD_DATABASE_URL", raising=False)
     monkeypatch.delenv("VOLTYARD_NATS_URL", raising=False)
     monkeypatch.setenv("VOLTYARD_DATA", str(tmp_path / "data"))
-    return tmp_path
+    yield tmp_path
+    structlog.reset_defaults()  # a command lets the log write to an output that ends with it
 
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
