@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from dev_servers import free_port
 from voltyard.kernel import bus as buses
-from voltyard.kernel.bus import Bus, Listening, LocalBus, TooLarge, fits, read_event
+from voltyard.kernel.bus import Bus, Listening, LocalBus, MessageTooLarge, fits, read_event
 from voltyard.kernel.bus_nats import BusGone, NatsBus
 from voltyard.kernel.errors import (
     Conflict,
@@ -398,7 +398,7 @@ async def test_a_message_that_is_too_large_is_refused_with_a_clear_error(pair):
         if is_plain(pair.here):
             await pair.here.request(pair.at("q"), ask, Reply, timeout_s=WAIT_S)
             continue
-        with pytest.raises(TooLarge):
+        with pytest.raises(MessageTooLarge):
             await pair.here.request(pair.at("q"), ask, Reply, timeout_s=WAIT_S)
     listening = await pair.there.listen(pair.at("e"), queue_max=5)
     await pair.here.publish(pair.at("e"), Happened(1, "x" * BUS_BYTES_MAX))

@@ -29,6 +29,7 @@ from voltyard.kernel.settings import Settings
 from voltyard.kernel.units import PerPhase
 from voltyard.locations import service as locations
 from voltyard.locations.access import Level
+from voltyard.sim.car import Car
 from voltyard.sim.charger import VirtualCharger
 from voltyard.sim.fleet import Runner, SimulatedClock, live
 from voltyard.sim.plans import life
@@ -46,6 +47,13 @@ SAMPLE_INTERVAL_S = 5
 CHARGER_PASSWORD = "demo-charger-password"
 PIN = "1234"
 TELL_TRIES = 40
+
+
+WAITING_CARS = frozenset({("VY-HOME-01", 1), ("VY-OFFICE-01", 1), ("VY-PUBLIC-02", 1)})
+"""Connectors whose car waits for a person at the portal to start it."""
+PATIENT_CAR = Car("a patient car", phases=3, limit_a=16, battery_wh=77_000, soc=0.35, tells_soc=True)
+CAR_LOOKS_S = 2.0
+CAR_STAYS_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -251,22 +259,43 @@ async def _quicken_one(ctx: Context, identity: str) -> None:
         await ctx.clock.sleep(0.5)
 
 
+def _seed_of(seed: int, identity: str) -> int:
+    """Return the seed of one charger's life; the same in every run."""
+    return random.Random(f"{seed}/{identity}").getrandbits(31)
+
+
+async def _wait_for_a_person(runner: Runner, connector: int, clock: SimulatedClock) -> None:
+    """Keep a car plugged in; it charges when somebody at the portal starts it, and leaves once stopped."""
+    ended_s = 0.0
+    while True:
+        await clock.sleep(CAR_LOOKS_S)
+        state = runner.machine.snapshot()["connectors"][connector - 1]["status"]
+        if state == "Available":
+            runner.act(lambda machine, now: machine.plug(connector, PATIENT_CAR, now))
+        ended_s = ended_s + CAR_LOOKS_S if state == "Finishing" else 0.0
+        if ended_s >= CAR_STAYS_S:
+            runner.act(lambda machine, now: machine.unplug(connector, now))
+            ended_s = 0.0
+
+
 async def _live(ctx: Context, url: str, seed: int, speed: float) -> None:
     """Run the virtual chargers with their cars and drivers."""
     clock = SimulatedClock(ctx.clock)
     async with asyncio.TaskGroup() as group:
         for scene in SCENES:
             tags = tuple(tag for _, tag in scene.cards)
-            for index, one in enumerate(scene.chargers):
-                machine = VirtualCharger(one, hash((seed, one.identity)), clock.now())
+            for one in scene.chargers:
+                machine = VirtualCharger(one, _seed_of(seed, one.identity), clock.now())
                 runner = Runner(machine, url, CHARGER_PASSWORD, clock, lambda _line: None)
                 group.create_task(runner.run())
                 for connector in machine.connectors:
-                    if scene.name == "Harbour square (public)" and index == 1 and connector == 1:
-                        continue  # one that stays free, so that a person can play with it
+                    if (one.identity, connector) in WAITING_CARS:
+                        group.create_task(_wait_for_a_person(runner, connector, clock))
+                        continue
                     steps = life(f"{seed}/{one.identity}/{connector}", tags, GAP_S / speed, STAY_S)
                     group.create_task(live(runner, connector, steps, clock))
-        waiting = VirtualCharger(plate("VY-NEW-01", "Zaptec", "Go 2"), seed, clock.now())
+        new = plate("VY-NEW-01", "Zaptec", "Go 2")
+        waiting = VirtualCharger(new, _seed_of(seed, new.identity), clock.now())
         group.create_task(Runner(waiting, url, CHARGER_PASSWORD, clock, lambda _line: None).run())
         group.create_task(_quicken(ctx))
 
@@ -290,6 +319,7 @@ def _tell(settings: Settings, ports: app.Ports) -> None:
     end user      sanne@voltyard.example             {PASSWORD}
     operator      operator@voltyard.example          {PASSWORD}
 
+  A car waits at VY-HOME-01, VY-OFFICE-01 and VY-PUBLIC-02: start it, watch it, stop it.
   A charger waits to be claimed: serial number VY-NEW-01, PIN {PIN}.
   Operators, meters, sun and prices join the demo with their parts of the product.
 

@@ -200,7 +200,7 @@ class Gateway:
     async def _let_in(self, handshake: Handshake) -> None:
         try:
             await self._try_let_in(handshake)
-        except VoltyardError as wrong:
+        except Unavailable as wrong:
             self._log.warning("not let in", address=handshake.address, why=str(wrong))
             handshake.refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE, "not available just now, come again", ("Retry-After", "10")

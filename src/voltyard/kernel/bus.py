@@ -23,7 +23,7 @@ R = TypeVar("R", bound=Message)
 Handler = Callable[[M], Awaitable[Message]]
 
 
-class TooLarge(Invalid):
+class MessageTooLarge(Invalid):
     """A message is longer than the bus carries."""
 
     title = "The message is too large"
@@ -66,10 +66,12 @@ def error_of(failure: Failure) -> VoltyardError:
 
 
 def packed(message: Message) -> bytes:
-    """Write a message for the bus. Raises: TooLarge."""
+    """Write a message for the bus. Raises: MessageTooLarge."""
     data = encode(message)
     if len(data) > BUS_BYTES_MAX:
-        raise TooLarge(f"{type(message).__name__} has {len(data)} bytes, and {BUS_BYTES_MAX} are carried")
+        raise MessageTooLarge(
+            f"{type(message).__name__} has {len(data)} bytes, and {BUS_BYTES_MAX} are carried"
+        )
     return data
 
 
@@ -105,7 +107,7 @@ class Bus(Protocol):
     async def request(self, subject: str, ask: Message, reply: type[R], *, timeout_s: float) -> R:
         """Ask the one who serves a subject.
 
-        Raises: Unserved at once when nobody does; TimedOut; TooLarge; any VoltyardError raised there,
+        Raises: Unserved at once when nobody does; TimedOut; MessageTooLarge; any VoltyardError raised there,
         and a plain one for whatever else went wrong there.
         """
         ...
@@ -199,7 +201,7 @@ class LocalBus:
         if self._is_strict:
             try:
                 event = decode(packed(event), type(event))
-            except TooLarge as wrong:
+            except MessageTooLarge as wrong:
                 self._log.warning("event lost", subject=subject, why=wrong.detail)
                 return
         words = tuple(subject.split("."))

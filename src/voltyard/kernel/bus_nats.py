@@ -15,7 +15,16 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from voltyard.kernel.bus import Failure, Handler, Listening, Serving, TooLarge, error_of, failure_of, packed
+from voltyard.kernel.bus import (
+    Failure,
+    Handler,
+    Listening,
+    MessageTooLarge,
+    Serving,
+    error_of,
+    failure_of,
+    packed,
+)
 from voltyard.kernel.errors import TimedOut, Unavailable, Unserved, VoltyardError
 from voltyard.kernel.log import logger
 from voltyard.kernel.wire import Message, decode
@@ -126,7 +135,7 @@ class NatsBus:
         """Tell an event to whoever listens; one that cannot be told is lost, as an event may be."""
         try:
             await self._client.publish(subject, packed(event))
-        except (NatsError, OSError, TooLarge) as wrong:
+        except (NatsError, OSError, MessageTooLarge) as wrong:
             self._log.warning("event lost", subject=subject, why=str(wrong))
 
     async def request(self, subject: str, ask: Message, reply: type[R], *, timeout_s: float) -> R:

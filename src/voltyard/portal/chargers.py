@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,7 @@ from voltyard.web.problems import status_of
 router = APIRouter(route_class=GuardedRoute)
 Text = Annotated[str, Form()]
 CARDS_MAX = 200
+RECENT = 10
 OUTCOME_SHOWN = timedelta(minutes=2)
 PLUGGED = frozenset((ConnectorStatus.PREPARING, ConnectorStatus.FINISHING, ConnectorStatus.SUSPENDED_EV))
 CONNECTIONS: Mapping[str, bool | None] = {"online": True, "offline": False}
@@ -148,20 +149,30 @@ def _latest(recent: Sequence[Command], kinds: frozenset[str], connector: Connect
     return None
 
 
+def _has_moved_on(connector: Connector, start: Command) -> bool:
+    """Say whether the connector's own word is newer than what was said of a start, and means more."""
+    return connector.status_at > start.created_at and connector.status not in {
+        ConnectorStatus.AVAILABLE,
+        ConnectorStatus.PREPARING,
+    }
+
+
 def _said(
-    work: Work, connector: Connector, running: Transaction | None, recent: Sequence[Command]
+    work: Work,
+    connector: Connector,
+    running: Transaction | None,
+    recent: Sequence[Command],
+    began_at: datetime,
 ) -> Look | None:
-    """Return what the last request came to, as long as nothing newer has happened."""
+    """Return what the last request came to, as long as nothing newer has happened.
+
+    ``began_at`` is when the connector's newest transaction started.
+    """
     kinds = words.STOPS if running is not None else words.STARTS
     last = _latest(recent, kinds | words.UNLOCKS | words.RESTARTS, connector)
     if last is None or work.now - last.created_at > OUTCOME_SHOWN:
         return None
-    has_moved_on = (
-        last.kind in words.STARTS
-        and connector.status_at > last.created_at
-        and (connector.status in {ConnectorStatus.CHARGING, ConnectorStatus.FAULTED})
-    )
-    if has_moved_on:
+    if last.kind in words.STARTS and (_has_moved_on(connector, last) or began_at > last.created_at):
         return None
     return words.outcome(last.kind, last.status.value, last.word, is_plugged=connector.status in PLUGGED)
 
@@ -174,9 +185,11 @@ def live_view(work: Work, charger_id: str) -> dict[str, Any]:
         each.connector: each
         for each in transactions.list_transactions(work, charger_id=charger_id, is_active=True, limit=100)
     }
+    newest = transactions.list_transactions(work, charger_id=charger_id, limit=RECENT)
+    began = {each.connector: each.started_at for each in reversed(newest)}
     recent = [
         each
-        for each in commands.list_commands(work, charger_id, limit=10)
+        for each in commands.list_commands(work, charger_id, limit=RECENT)
         if work.now - each.created_at <= OUTCOME_SHOWN
     ]
     outlets = [
@@ -186,7 +199,13 @@ def live_view(work: Work, charger_id: str) -> dict[str, Any]:
             transactions.latest_sample(work, charger_id, connector.number)
             if connector.number in running
             else None,
-            _said(work, connector, running.get(connector.number), recent),
+            _said(
+                work,
+                connector,
+                running.get(connector.number),
+                recent,
+                began.get(connector.number, charger.created_at),
+            ),
         )
         for connector in charger.connectors
     ]
