@@ -74,7 +74,7 @@ test: ready-test ## every test of the project; what continuous integration calls
 	@$(BIN)/ruff format -q --check $(STATIC_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(PYTEST) tests
+	@$(PYTEST) -n 2 --dist loadfile tests
 
 ci: test ## another name for it
 
