@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from tests.bench.load import LoadCharger, Tally, connect, password
+from tests.bench.load import Tally, connect, password
 from voltyard import app
 from voltyard.accounts import service as accounts
 from voltyard.cards import service as cards
@@ -97,9 +97,7 @@ async def build(settings: Settings, count: int) -> None:
 
 async def drive(port: int, count: int, seconds: float, server: psutil.Process, *, is_echo: bool) -> Reading:
     tally = Tally()
-    fleet: list[LoadCharger] = []
-    for number in range(count):
-        fleet.append(await connect(port, f"{PREFIX}{number}", tally, is_echo=is_echo))
+    fleet = [await connect(port, f"{PREFIX}{number}", tally, is_echo=is_echo) for number in range(count)]
     for charger in fleet:
         charger.boot()
     await asyncio.gather(*(charger.booted for charger in fleet))
