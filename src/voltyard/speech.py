@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from voltyard.kernel.units import PerPhase
 from voltyard.kernel.wire import Message
@@ -48,6 +49,72 @@ class Registration(StrEnum):
     ACCEPTED = "Accepted"
     PENDING = "Pending"
     REJECTED = "Rejected"
+
+
+class LimitPurpose(StrEnum):
+    """What a limit holds for: a whole charger, each transaction without one of its own, one transaction."""
+
+    CHARGER = "charger"
+    DEFAULT = "default"
+    TRANSACTION = "transaction"
+
+
+class LimitUnit(StrEnum):
+    """What a charger counts limits in."""
+
+    AMPERES = "A"
+    WATTS = "W"
+
+
+class Repeat(StrEnum):
+    """How often a limit begins anew."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
+class LimitPeriod(Message, frozen=True):
+    """A limit from ``start_s`` after the beginning until the next period; one of the two limits is set.
+
+    ``phases`` is how many phases the car may use, None where that is not said.
+    """
+
+    start_s: int
+    limit_a: float | None = None
+    limit_w: float | None = None
+    phases: int | None = None
+
+
+class ListedCard(Message, frozen=True):
+    """A card in the list that a charger keeps; without a verdict it is taken off that list."""
+
+    id_tag: str
+    verdict: Verdict | None = None
+    expires_at: datetime | None = None
+    parent_tag: str | None = None
+
+
+class LogKind(StrEnum):
+    """Which of its logs a charger sends."""
+
+    DIAGNOSTICS = "diagnostics"
+    SECURITY = "security"
+
+
+class CertificateKind(StrEnum):
+    """What a charger trusts a root certificate for: us, or its manufacturer's firmware."""
+
+    CENTRAL = "central"
+    MANUFACTURER = "manufacturer"
+
+
+class CertificateHash(Message, frozen=True):
+    """What a certificate in a charger is known by; the hashes are in hexadecimal."""
+
+    algorithm: str
+    issuer_name_hash: str
+    issuer_key_hash: str
+    serial: str
 
 
 class Reading(Message, frozen=True):
@@ -159,6 +226,34 @@ class DiagnosticsTold(Message, frozen=True):
     status: str
 
 
+class SecurityTold(Message, frozen=True):
+    """Something happened that concerns security (SecurityEventNotification)."""
+
+    kind: str
+    told_at: datetime | None = None
+    info: str | None = None
+
+
+class SigningAsked(Message, frozen=True):
+    """The charger wants a certificate of its own and asks to have this request signed (SignCertificate)."""
+
+    request_pem: str
+
+
+class LogTold(Message, frozen=True):
+    """How far an upload of a log is (LogStatusNotification); ``request_number`` as SendLog gave it."""
+
+    status: str
+    request_number: int | None = None
+
+
+class SignedFirmwareTold(Message, frozen=True):
+    """How far an update with signed firmware is (SignedFirmwareStatusNotification)."""
+
+    status: str
+    request_number: int | None = None
+
+
 Said = (
     Booted
     | Beat
@@ -170,6 +265,10 @@ Said = (
     | VendorTold
     | FirmwareTold
     | DiagnosticsTold
+    | SecurityTold
+    | SigningAsked
+    | LogTold
+    | SignedFirmwareTold
 )
 
 
@@ -213,7 +312,13 @@ class VendorReply(Message, frozen=True):
     data: str | None = None
 
 
-Reply = Welcomed | Ticked | Judged | Thanks | VendorReply
+class Decided(Message, frozen=True):
+    """The reply to SigningAsked: whether it will be done."""
+
+    is_accepted: bool
+
+
+Reply = Welcomed | Ticked | Judged | Thanks | VendorReply | Decided
 
 
 # --- what we ask of a charger ---------------------------------------------------------------------
@@ -294,6 +399,154 @@ class TellVendor(Message, frozen=True):
     data: str | None = None
 
 
+class SetLimit(Message, frozen=True):
+    """Hold to these limits (SetChargingProfile).
+
+    ``connector`` is 0 for the whole charger or, as a default, for each of its connectors. The periods
+    count from ``starts_at``, or from the start of the charge where that is None. Of several limits for one
+    purpose the one with the highest ``stack_level`` counts. ``number`` is the transaction's.
+    """
+
+    connector: int
+    purpose: LimitPurpose
+    profile_number: int
+    stack_level: int
+    periods: tuple[LimitPeriod, ...]
+    number: int | None = None
+    starts_at: datetime | None = None
+    duration_s: int | None = None
+    repeats: Repeat | None = None
+    valid_from_at: datetime | None = None
+    valid_until_at: datetime | None = None
+
+
+class ClearLimit(Message, frozen=True):
+    """Forget the limits to which all of this applies, all if nothing is named (ClearChargingProfile)."""
+
+    profile_number: int | None = None
+    connector: int | None = None
+    purpose: LimitPurpose | None = None
+    stack_level: int | None = None
+
+
+class TellComposite(Message, frozen=True):
+    """Tell which limits a connector holds to from now on, all taken together (GetCompositeSchedule)."""
+
+    connector: int
+    duration_s: int
+    unit: LimitUnit | None = None
+
+
+class ReplaceCards(Message, frozen=True):
+    """Keep these cards, and no others, for times without us (SendLocalList)."""
+
+    version: int
+    cards: tuple[ListedCard, ...] = ()
+
+
+class UpdateCards(Message, frozen=True):
+    """Change these cards in the list, which has this version afterwards (SendLocalList)."""
+
+    version: int
+    cards: tuple[ListedCard, ...]
+
+
+class TellCardsVersion(Message, frozen=True):
+    """Tell the version of your list of cards (GetLocalListVersion)."""
+
+
+class Reserve(Message, frozen=True):
+    """Keep a connector (0: any) for this card (ReserveNow); the same reservation again replaces itself."""
+
+    connector: int
+    reservation: int
+    id_tag: str
+    expires_at: datetime
+    parent_tag: str | None = None
+
+
+class CancelReservation(Message, frozen=True):
+    """Give a reserved connector free (CancelReservation)."""
+
+    reservation: int
+
+
+class UpdateFirmware(Message, frozen=True):
+    """Fetch new firmware from there, not before this instant, and install it (UpdateFirmware)."""
+
+    location_url: str
+    retrieve_at: datetime
+    retries: int | None = None
+    retry_interval_s: int | None = None
+
+
+class SendDiagnostics(Message, frozen=True):
+    """Upload diagnostics of this time to there (GetDiagnostics)."""
+
+    location_url: str
+    from_at: datetime | None = None
+    until_at: datetime | None = None
+    retries: int | None = None
+    retry_interval_s: int | None = None
+
+
+class TriggerExtended(Message, frozen=True):
+    """Send this message of yours now, one about security perhaps (ExtendedTriggerMessage)."""
+
+    what: str
+    connector: int | None = None
+
+
+class InstallCertificate(Message, frozen=True):
+    """Trust this root certificate (InstallCertificate)."""
+
+    kind: CertificateKind
+    certificate_pem: str
+
+
+class DeleteCertificate(Message, frozen=True):
+    """Trust this root certificate no longer (DeleteCertificate)."""
+
+    certificate: CertificateHash
+
+
+class TellCertificates(Message, frozen=True):
+    """Tell which root certificates of a kind you trust (GetInstalledCertificateIds)."""
+
+    kind: CertificateKind
+
+
+class UseCertificate(Message, frozen=True):
+    """Use this certificate, signed as you asked, its issuers after it (CertificateSigned)."""
+
+    chain_pem: str
+
+
+class SendLog(Message, frozen=True):
+    """Upload a log of this time to there (GetLog)."""
+
+    kind: LogKind
+    request_number: int
+    location_url: str
+    from_at: datetime | None = None
+    until_at: datetime | None = None
+    retries: int | None = None
+    retry_interval_s: int | None = None
+
+
+class UpdateSignedFirmware(Message, frozen=True):
+    """Fetch new firmware, compare it with its signature, then install it (SignedUpdateFirmware)."""
+
+    request_number: int
+    location_url: str
+    retrieve_at: datetime
+    certificate_pem: str
+    signature: str
+    install_at: datetime | None = None
+    retries: int | None = None
+    retry_interval_s: int | None = None
+
+
 class ByHand(Message, frozen=True):
     """Any action of the charger's own protocol, written by a person; ``payload`` is a JSON object."""
 
@@ -312,6 +565,23 @@ Ask = (
     | ForgetCards
     | Trigger
     | TellVendor
+    | SetLimit
+    | ClearLimit
+    | TellComposite
+    | ReplaceCards
+    | UpdateCards
+    | TellCardsVersion
+    | Reserve
+    | CancelReservation
+    | UpdateFirmware
+    | SendDiagnostics
+    | TriggerExtended
+    | InstallCertificate
+    | DeleteCertificate
+    | TellCertificates
+    | UseCertificate
+    | SendLog
+    | UpdateSignedFirmware
     | ByHand
 )
 
@@ -319,16 +589,47 @@ Ask = (
 # --- what a charger answers -----------------------------------------------------------------------
 
 
+class CompositeLimits(Message, frozen=True):
+    """The answer to TellComposite: the limits in force from ``starts_at`` on."""
+
+    periods: tuple[LimitPeriod, ...]
+    starts_at: datetime | None = None
+    duration_s: int | None = None
+
+
+class CardsVersion(Message, frozen=True):
+    """The answer to TellCardsVersion; 0 for an empty list."""
+
+    version: int
+
+
+class InstalledCertificates(Message, frozen=True):
+    """The answer to TellCertificates."""
+
+    certificates: tuple[CertificateHash, ...]
+
+
+class FileNamed(Message, frozen=True):
+    """The answer to SendDiagnostics and SendLog: how the upload will be called."""
+
+    name: str
+
+
+Details = CompositeLimits | CardsVersion | InstalledCertificates | FileNamed
+
+
 class Answer(Message, frozen=True):
     """What the charger answered to an ask.
 
     ``status`` is the charger's own status word ("Accepted", "Rejected", "RebootRequired" …), empty
-    where the action has none. ``payload`` is the answer as JSON text, byte for byte.
+    where the action has none. ``payload`` is the answer as JSON text, byte for byte; ``details`` is what
+    the answer tells besides, None where it tells nothing that can be understood.
     """
 
     is_accepted: bool
     status: str
     payload: str
+    details: Details | None = None
 
 
 class AnswerRefused(Message, frozen=True):
@@ -339,6 +640,19 @@ class AnswerRefused(Message, frozen=True):
 
 
 Outcome = Answer | AnswerRefused
+
+_UNABLE: Final = frozenset({"notsupported", "notimplemented"})
+
+
+def is_unable(outcome: Outcome | None) -> bool:
+    """Say whether the charger does not know what it was asked for; None stands for no answer in time.
+
+    Chargers say it by a status, by an error or by silence (quirk Q54). A silent one may have obeyed all the
+    same: whoever gives current away counts with both.
+    """
+    if outcome is None:
+        return True
+    return (outcome.status if isinstance(outcome, Answer) else outcome.code).casefold() in _UNABLE
 
 
 # --- between the gateway and the desk -------------------------------------------------------------

@@ -131,6 +131,8 @@ class Replay:
                 return speech.Judged(None if tag is None else self.judge(tag))
             case speech.VendorTold():
                 return speech.VendorReply("UnknownVendorId")
+            case speech.SigningAsked():
+                return speech.Decided(is_accepted=False)
         return speech.Thanks()
 
     @staticmethod
@@ -149,7 +151,9 @@ class Replay:
 
 
 def plain(value: Any) -> Any:
-    """Leave out what is not told inside readings."""
+    """Leave out what is not told inside readings and details."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items() if is_told(one)}
     if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         return [
             {name: one for name, one in item.items() if name != "type" and is_told(one)} for item in value

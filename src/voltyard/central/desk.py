@@ -30,10 +30,14 @@ from voltyard.speech import (
     Gone,
     Heard,
     Hello,
+    LogTold,
     MayCharge,
     Metered,
     Replied,
     Reply,
+    SecurityTold,
+    SignedFirmwareTold,
+    SigningAsked,
     Started,
     StatusTold,
     Thanked,
@@ -57,6 +61,10 @@ HANDLERS: MappingProxyType[type, Handle] = MappingProxyType(
         VendorTold: status.vendor,
         FirmwareTold: status.progress,
         DiagnosticsTold: status.progress,
+        SecurityTold: status.security,
+        SigningAsked: status.signing,
+        LogTold: status.progress,
+        SignedFirmwareTold: status.progress,
     }
 )
 

@@ -24,6 +24,7 @@ from voltyard.speech import (
     Beat,
     Booted,
     ConnectorStatus,
+    Decided,
     Ended,
     Entry,
     GatewayStarted,
@@ -37,6 +38,7 @@ from voltyard.speech import (
     Registration,
     Replied,
     Said,
+    SecurityTold,
     Started,
     StatusTold,
     Superseded,
@@ -204,17 +206,23 @@ async def test_one_batch_holds_every_kind_and_replies_keep_their_order(ctx):
         Started(1, "GOOD", 5),
         desk.FirmwareTold("Installed"),
         desk.DiagnosticsTold("Uploaded"),
+        SecurityTold("TamperDetectionActivated"),
+        desk.SigningAsked("-----BEGIN"),
+        desk.LogTold("Uploaded", 5),
+        desk.SignedFirmwareTold("Installed", 5),
     ]
     replies = await ctx.db.work(
         ACTOR, hear, [heard(charger.id, what) for charger, what in zip(many, said, strict=True)]
     )
     assert [type(reply) for reply in replies] == [
         Judged, Ticked, Judged, VendorReply, Judged, Thanks, Thanks, Judged, Welcomed, Judged, Thanks, Thanks,
+        Thanks, Decided, Thanks, Thanks,
     ]  # fmt: skip
     verdicts = [replies[place].verdict for place in (0, 2, 4, 9)]
     assert verdicts == [Verdict.ACCEPTED, Verdict.INVALID, Verdict.INVALID, Verdict.ACCEPTED]
     assert replies[2].number != replies[9].number
     assert replies[3] == VendorReply("UnknownVendorId")
+    assert replies[13] == Decided(is_accepted=False)
 
 
 async def test_every_saying_has_a_handler():
@@ -227,12 +235,13 @@ async def test_whoever_speaks_was_seen_and_what_it_said_is_in_the_log(served):
     served.clock.advance(60)
     await say(served, charger.id, Beat(), "Heartbeat")
     await say(served, charger.id, VendorTold("v"), "DataTransfer")
+    await say(served, charger.id, SecurityTold("SettingSystemTime"), "SecurityEventNotification")
     shown = await see(served, charger.id)
     assert shown.seen_at == shown.connected_at + timedelta(seconds=60)
     rows = await served.db.read(
         ACTOR, lambda work: work.rows(chargers.store.calls.select().order_by(chargers.store.calls.c.number))
     )
-    assert [row.action for row in rows] == ["DataTransfer"]
+    assert [row.action for row in rows] == ["DataTransfer", "SecurityEventNotification"]
 
 
 async def test_a_saying_of_a_charger_that_does_not_exist_hurts_only_itself(served):

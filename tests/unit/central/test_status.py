@@ -6,8 +6,13 @@ from voltyard.central import status
 from voltyard.chargers import service as chargers
 from voltyard.speech import (
     ConnectorStatus,
+    Decided,
     DiagnosticsTold,
     FirmwareTold,
+    LogTold,
+    SecurityTold,
+    SignedFirmwareTold,
+    SigningAsked,
     StatusTold,
     Thanks,
     VendorReply,
@@ -36,7 +41,20 @@ async def test_statuses_of_connectors_are_kept_the_last_of_a_batch_counts(ctx):
 async def test_news_of_updates_is_thanked_for(ctx):
     one, two = await make_places(ctx, 2)
     said = [(one, FirmwareTold("Installed")), (two, DiagnosticsTold("Uploaded"))]
-    assert await handle(ctx, status.progress, *said) == [Thanks(), Thanks()]
+    said += [(one, LogTold("Uploaded", 5)), (two, SignedFirmwareTold("SignatureVerified", 5))]
+    assert await handle(ctx, status.progress, *said) == [Thanks()] * 4
+
+
+async def test_news_of_what_concerns_security_are_thanked_for(ctx):
+    (place,) = await make_places(ctx, 1)
+    assert await handle(ctx, status.security, (place, SecurityTold("TamperDetectionActivated"))) == [Thanks()]
+
+
+async def test_nobody_is_promised_a_certificate_that_nobody_signs(ctx):
+    (place,) = await make_places(ctx, 1)
+    assert await handle(ctx, status.signing, (place, SigningAsked("-----BEGIN"))) == [
+        Decided(is_accepted=False)
+    ]
 
 
 async def test_a_vendors_own_words_are_not_known_here(ctx):

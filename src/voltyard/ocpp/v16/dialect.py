@@ -7,49 +7,74 @@ energy that a charger tells is never refused for a missing word
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
 from voltyard.kernel.errors import Invalid
-from voltyard.kernel.limits import FRAME_BYTES_MAX, TAG_LENGTH_MAX
+from voltyard.kernel.limits import TAG_LENGTH_MAX
 from voltyard.ocpp.frames import EMPTY_PAYLOAD, Call
-from voltyard.ocpp.v16 import messages, metering, told
+from voltyard.ocpp.v16 import (
+    actions,
+    by_hand,
+    firmware,
+    local_list,
+    messages,
+    metering,
+    outcomes,
+    reservation,
+    security,
+    smart_charging,
+    told,
+)
+from voltyard.ocpp.v16.writing import checked, request, seconds, whole_seconds
 from voltyard.speech import (
-    Answer,
-    AnswerRefused,
     Ask,
     Beat,
     Booted,
     ByHand,
+    CancelReservation,
+    ClearLimit,
     ConnectorStatus,
+    Decided,
     DiagnosticsTold,
     Ended,
     FirmwareTold,
     ForgetCards,
     GetKeys,
     Judged,
+    LogTold,
     MayCharge,
     Metered,
     Outcome,
+    ReplaceCards,
     Reply,
+    Reserve,
     Restart,
     Said,
+    SecurityTold,
+    SendDiagnostics,
     SetAvailability,
     SetKey,
+    SetLimit,
+    SignedFirmwareTold,
+    SigningAsked,
     StartCharging,
     Started,
     StatusTold,
     StopCharging,
+    TellCardsVersion,
+    TellComposite,
     TellVendor,
     Thanks,
     Ticked,
     Trigger,
     Unlock,
+    UpdateCards,
+    UpdateFirmware,
     VendorTold,
     Welcomed,
 )
@@ -80,16 +105,6 @@ _REASONS: Final = MappingProxyType(
     {reason.casefold(): reason for reason in messages.REASONS}
     | {"deauthorised": "DeAuthorized", "evdisconnect": "EVDisconnected", "emergency": "EmergencyStop"}
 )
-_ACCEPTING: Final = frozenset({"Accepted", "AcceptedCanceled", "RebootRequired", "Scheduled", "Unlocked"})
-_ANSWER_WORDS: Final = MappingProxyType(
-    {
-        word.casefold(): word
-        for word in (*_ACCEPTING, "Rejected", "NotSupported", "UnlockFailed", "NotImplemented")
-    }
-)
-_WITHOUT_STATUS: Final = frozenset(
-    {"GetConfiguration", "GetDiagnostics", "GetLocalListVersion", "UpdateFirmware"}
-)
 
 
 # --- what the charger says ------------------------------------------------------------------------
@@ -103,7 +118,7 @@ def read(call: Call, flaws: list[str]) -> Said | Malformed:
     saying = _SAYINGS.get(call.action)
     if saying is not None:
         return saying(call.payload, flaws)
-    if call.action in messages.ACTIONS_FROM_CHARGER or call.action in messages.ACTIONS_TO_CHARGER:
+    if call.action in actions.TO_CHARGER:
         # 1.6-J §4.2.3: known but not for us, as opposed to not known.
         return Malformed("NotSupported", "this action is not supported here")
     return Malformed("NotImplemented", "this action is not known")
@@ -254,6 +269,39 @@ def _read_diagnostics(payload: bytes, flaws: list[str]) -> Said | Malformed:
     return _missing("status") if progress.status is None else DiagnosticsTold(progress.status)
 
 
+def _read_security_event(payload: bytes, flaws: list[str]) -> Said | Malformed:
+    event = told.read(told.SECURITY_EVENT, payload, flaws)
+    if event is None:
+        return _NOT_AN_OBJECT
+    # Refused, it would be told again (white paper, use case A04); the log of calls keeps what it says.
+    return SecurityTold(
+        _needed(event.type, "type", flaws), _timestamp(event.timestamp, flaws), _word(event.tech_info)
+    )
+
+
+def _read_signing(payload: bytes, flaws: list[str]) -> Said | Malformed:
+    signing = told.read(told.SIGNING, payload, flaws)
+    if signing is None:
+        return _NOT_AN_OBJECT
+    return _missing("csr") if signing.csr is None else SigningAsked(signing.csr)
+
+
+def _read_log(payload: bytes, flaws: list[str]) -> Said | Malformed:
+    progress = told.read(told.PROGRESS, payload, flaws)
+    if progress is None:
+        return _NOT_AN_OBJECT
+    return _missing("status") if progress.status is None else LogTold(progress.status, progress.request_id)
+
+
+def _read_signed_firmware(payload: bytes, flaws: list[str]) -> Said | Malformed:
+    progress = told.read(told.PROGRESS, payload, flaws)
+    if progress is None:
+        return _NOT_AN_OBJECT
+    if progress.status is None:
+        return _missing("status")
+    return SignedFirmwareTold(progress.status, progress.request_id)
+
+
 _SAYINGS: Final[MappingProxyType[str, Saying]] = MappingProxyType(
     {
         "Authorize": _read_authorize,
@@ -262,7 +310,11 @@ _SAYINGS: Final[MappingProxyType[str, Saying]] = MappingProxyType(
         "DiagnosticsStatusNotification": _read_diagnostics,
         "FirmwareStatusNotification": _read_firmware,
         "Heartbeat": _read_heartbeat,
+        "LogStatusNotification": _read_log,
         "MeterValues": _read_meters,
+        "SecurityEventNotification": _read_security_event,
+        "SignCertificate": _read_signing,
+        "SignedFirmwareStatusNotification": _read_signed_firmware,
         "StartTransaction": _read_start,
         "StatusNotification": _read_status,
         "StopTransaction": _read_stop,
@@ -349,13 +401,29 @@ def answer(said: Said, reply: Reply) -> bytes:
         return _judged(said, reply)
     if isinstance(reply, Welcomed):
         assert isinstance(said, Booted), said
-        now, interval_s = _seconds(reply.now), max(0, reply.interval_s)
+        now, interval_s = whole_seconds(reply.now), max(0, reply.interval_s)
         return msgspec.json.encode(messages.BootNotificationAnswer(reply.registration, now, interval_s))
+    if isinstance(reply, Decided):
+        assert isinstance(said, SigningAsked), said
+        return checked(
+            security.SignCertificateAnswer, {"status": "Accepted" if reply.is_accepted else "Rejected"}
+        )
     assert isinstance(said, VendorTold), said
-    return _checked(messages.DataTransferAnswer, {"status": reply.status, "data": reply.data})
+    return checked(messages.DataTransferAnswer, {"status": reply.status, "data": reply.data})
 
 
-_THANKED: Final = frozenset({StatusTold, Metered, Ended, FirmwareTold, DiagnosticsTold})
+_THANKED: Final = frozenset(
+    {
+        StatusTold,
+        Metered,
+        Ended,
+        FirmwareTold,
+        DiagnosticsTold,
+        SecurityTold,
+        LogTold,
+        SignedFirmwareTold,
+    }
+)
 """Sayings that are only stored, and the end of a transaction, whose verdict may be left out."""
 
 
@@ -377,14 +445,9 @@ def _id_tag_info(reply: Judged) -> messages.IdTagInfo:
     has_room = reply.parent_tag is not None and len(reply.parent_tag) <= TAG_LENGTH_MAX
     return messages.IdTagInfo(
         reply.verdict,
-        None if reply.expires_at is None else _seconds(reply.expires_at),
+        seconds(reply.expires_at),
         reply.parent_tag if has_room else None,
     )
-
-
-def _seconds(at: datetime) -> datetime:
-    """Return the instant in whole seconds of UTC; some chargers refuse fractions and offsets (quirk Q36)."""
-    return (at if at.tzinfo is UTC else at.astimezone(UTC)).replace(microsecond=0)
 
 
 # --- what we ask of the charger -------------------------------------------------------------------
@@ -399,128 +462,42 @@ def write(ask: Ask) -> tuple[str, bytes]:
         case StartCharging(id_tag, connector):
             if not id_tag:
                 raise Invalid("name a card to start with", (("/id_tag", "is empty"),))
-            return _request(messages.RemoteStartTransaction, {"idTag": id_tag, "connectorId": connector})
+            return request(messages.RemoteStartTransaction, {"idTag": id_tag, "connectorId": connector})
         case StopCharging(number):
-            return _request(messages.RemoteStopTransaction, {"transactionId": number})
+            return request(messages.RemoteStopTransaction, {"transactionId": number})
         case Restart(is_hard):
-            return _request(messages.Reset, {"type": "Hard" if is_hard else "Soft"})
+            return request(messages.Reset, {"type": "Hard" if is_hard else "Soft"})
         case SetKey(key, value):
-            return _request(messages.ChangeConfiguration, {"key": key, "value": value})
+            return request(messages.ChangeConfiguration, {"key": key, "value": value})
         case GetKeys(keys):
-            return _request(messages.GetConfiguration, {"key": list(keys) or None})
+            return request(messages.GetConfiguration, {"key": list(keys) or None})
         case SetAvailability(connector, is_operative):
             kind = "Operative" if is_operative else "Inoperative"
-            return _request(messages.ChangeAvailability, {"connectorId": connector, "type": kind})
+            return request(messages.ChangeAvailability, {"connectorId": connector, "type": kind})
         case Unlock(connector):
-            return _request(messages.UnlockConnector, {"connectorId": connector})
+            return request(messages.UnlockConnector, {"connectorId": connector})
         case ForgetCards():
             return "ClearCache", EMPTY_PAYLOAD
         case Trigger(what, connector):
-            return _request(messages.TriggerMessage, {"requestedMessage": what, "connectorId": connector})
+            return request(messages.TriggerMessage, {"requestedMessage": what, "connectorId": connector})
         case TellVendor(vendor, kind, data):
-            return _request(messages.DataTransfer, {"vendorId": vendor, "messageId": kind, "data": data})
+            return request(messages.DataTransfer, {"vendorId": vendor, "messageId": kind, "data": data})
+        case SetLimit() | ClearLimit() | TellComposite():
+            return smart_charging.write(ask)
+        case ReplaceCards() | UpdateCards() | TellCardsVersion():
+            return local_list.write(ask)
+        case Reserve() | CancelReservation():
+            return reservation.write(ask)
+        case UpdateFirmware() | SendDiagnostics():
+            return firmware.write(ask)
         case ByHand(action, payload):
-            return action, _by_hand(action, payload)
-    assert_never(ask)
+            return action, by_hand.write(action, payload)
+    return security.write(ask)
+
+
+# --- what the charger answers ---------------------------------------------------------------------
 
 
 def read_answer(ask: Ask, payload: bytes) -> Outcome:
     """Understand the payload of a CALLRESULT. Never raises."""
-    try:
-        value = _ANY.decode(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        value = None
-    if not isinstance(value, dict):
-        return AnswerRefused("FormationViolation", "the answer is not an object")
-    text = payload.decode()
-    if _ACTIONS.get(type(ask)) in _WITHOUT_STATUS or (
-        isinstance(ask, ByHand) and ask.action in _WITHOUT_STATUS
-    ):
-        return Answer(is_accepted=True, status="", payload=text)
-    status = value.get("status")
-    if not isinstance(status, str) or not status.strip():
-        return AnswerRefused("OccurenceConstraintViolation", "the answer bears no status")
-    status = _ANSWER_WORDS.get(status.strip().casefold(), status.strip())
-    return Answer(is_accepted=status in _ACCEPTING, status=status, payload=text)
-
-
-_ANY: Final = msgspec.json.Decoder()
-_LENGTH: Final = re.compile(r"length <= (\d+)")
-_PLACE: Final = re.compile(r" - at `\$\.?(.*)`$")
-
-
-def _request(kind: type[messages.Payload], values: dict[str, object]) -> tuple[str, bytes]:
-    return kind.__name__, _checked(kind, values)
-
-
-def _checked(kind: type[messages.Payload], values: dict[str, object]) -> bytes:
-    try:
-        return msgspec.json.encode(msgspec.convert(values, kind))
-    except msgspec.ValidationError as wrong:
-        raise _invalid(wrong) from wrong
-    except UnicodeEncodeError as wrong:
-        raise Invalid("take out the characters that are no text") from wrong
-
-
-def _invalid(wrong: msgspec.ValidationError) -> Invalid:
-    """Say what to do about a value that does not fit."""
-    text = str(wrong)
-    place = _PLACE.search(text)
-    field = place[1] if place else ""
-    length = _LENGTH.search(text)
-    problem = f"shorten it to at most {length[1]} characters" if length else _PLACE.sub("", text)
-    pointer = "/" + field.replace(".", "/").replace("[", "/").replace("]", "") if field else ""
-    return Invalid(f"{field}: {problem}" if field else problem, ((pointer, problem),))
-
-
-def _by_hand(action: str, payload: str) -> bytes:
-    """Check what a person wrote: an action that a charger may be asked for, with an object of its shape."""
-    if action not in messages.ACTIONS_TO_CHARGER:
-        raise Invalid(f"OCPP 1.6 has no action {action!r} towards a charger", (("/action", "is not known"),))
-    if len(payload) > FRAME_BYTES_MAX // 4:
-        raise Invalid("shorten the payload", (("/payload", "is too long"),))
-    try:
-        raw = payload.encode()
-        value = _ANY.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as wrong:
-        raise Invalid("the payload is not JSON", (("/payload", "is not JSON"),)) from wrong
-    if not isinstance(value, dict):
-        raise Invalid("write the payload as an object", (("/payload", "is not an object"),))
-    modelled = messages.TO_CHARGER.get(action)
-    if modelled is not None:
-        try:
-            request = msgspec.convert(value, modelled[0])
-        except msgspec.ValidationError as wrong:
-            raise _invalid(wrong) from wrong
-        _refuse_unknown(value, msgspec.to_builtins(request), "")
-    return msgspec.json.format(raw, indent=-1)
-
-
-def _refuse_unknown(value: object, known: object, pointer: str) -> None:
-    """Refuse fields that the message lacks, and nulls, which its schema does not allow."""
-    if isinstance(value, dict) and isinstance(known, dict):
-        for name, part in value.items():
-            place = f"{pointer}/{name}"
-            if name not in known:
-                problem = "leave it out instead of null" if part is None else "is not a field of this message"
-                raise Invalid(f"{place}: {problem}", ((place, problem),))
-            _refuse_unknown(part, known[name], place)
-    elif isinstance(value, list) and isinstance(known, list):
-        for index, part in enumerate(value):
-            _refuse_unknown(part, known[index], f"{pointer}/{index}")
-
-
-_ACTIONS: Final[MappingProxyType[type, str]] = MappingProxyType(
-    {
-        StartCharging: "RemoteStartTransaction",
-        StopCharging: "RemoteStopTransaction",
-        Restart: "Reset",
-        SetKey: "ChangeConfiguration",
-        GetKeys: "GetConfiguration",
-        SetAvailability: "ChangeAvailability",
-        Unlock: "UnlockConnector",
-        ForgetCards: "ClearCache",
-        Trigger: "TriggerMessage",
-        TellVendor: "DataTransfer",
-    }
-)
+    return outcomes.read(ask, payload)

@@ -1,14 +1,14 @@
-"""The messages of OCPP 1.6 that Voltyard reads and writes itself, as strict structs.
+"""The messages of OCPP 1.6's Core profile and of remote triggers, as strict structs, and what all share.
 
 A request bears the name of its action, its answer the same name with ``Answer``. The bounds are those of
 OCPP 1.6 §6 and §7. Whoever wants tolerance (``dialect.read``) adds it on top; whoever writes uses these as
-they are. Unset optional fields are left out on the wire.
+they are. Unset optional fields are left out on the wire. The other profiles have modules of their own;
+``actions`` lists them all.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from types import MappingProxyType
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -21,11 +21,20 @@ CiString25 = Annotated[str, Meta(max_length=25)]
 CiString50 = Annotated[str, Meta(max_length=50)]
 CiString255 = Annotated[str, Meta(max_length=255)]
 CiString500 = Annotated[str, Meta(max_length=500)]
+IdTag = Annotated[str, Meta(min_length=1, max_length=20)]
+# OCPP 1.6 says anyURI; without a scheme no charger would know how to get there.
+_URL: Final = r"\A[A-Za-z][A-Za-z0-9+.\-]*:[^\s\x00-\x1f]+\Z"
+Url = Annotated[str, Meta(pattern=_URL)]
+Url512 = Annotated[str, Meta(pattern=_URL, max_length=512)]
 
 # Wider than 32 bits would break every database column behind it; meters count further.
 ConnectorId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 OwnConnectorId = Annotated[int, Meta(gt=0, le=2**31 - 1)]
 Number = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Seconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# OCPP 1.6 §3.14: who sends a time says where it counts.
+Instant = Annotated[datetime, Meta(tz=True)]
 MeterWh = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 Context = Literal[
@@ -319,37 +328,52 @@ class DataTransferAnswer(Payload, frozen=True):
 
 # --- what we send ---------------------------------------------------------------------------------
 
+Limit = Annotated[int, Meta(ge=0, le=2**31 - 1)] | Annotated[float, Meta(ge=0, le=2**31 - 1)]
+Purpose = Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"]
+RateUnit = Literal["A", "W"]
+
 
 class ChargingSchedulePeriod(Payload, frozen=True):
     """OCPP 1.6 §7.14."""
 
-    start_period: int
-    limit: float
-    number_phases: int | None = None
+    start_period: Seconds
+    limit: Limit
+    number_phases: Annotated[int, Meta(ge=1, le=3)] | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_hundredths(self.limit)
 
 
 class ChargingSchedule(Payload, frozen=True):
     """OCPP 1.6 §7.13."""
 
-    charging_rate_unit: Literal["A", "W"]
-    charging_schedule_period: list[ChargingSchedulePeriod]
-    duration: int | None = None
-    start_schedule: datetime | None = None
-    min_charging_rate: float | None = None
+    charging_rate_unit: RateUnit
+    charging_schedule_period: Annotated[list[ChargingSchedulePeriod], Meta(min_length=1)]
+    duration: Seconds | None = None
+    start_schedule: Instant | None = None
+    min_charging_rate: Limit | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_hundredths(self.min_charging_rate or 0)
+
+
+def _refuse_hundredths(limit: float) -> None:
+    if round(limit, 1) != limit:
+        raise ValueError("give it one decimal at most")
 
 
 class ChargingProfile(Payload, frozen=True):
     """OCPP 1.6 §7.8; inside RemoteStartTransaction it has the purpose TxProfile."""
 
-    charging_profile_id: int
-    stack_level: Annotated[int, Meta(ge=0)]
-    charging_profile_purpose: Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"]
+    charging_profile_id: Number
+    stack_level: Count
+    charging_profile_purpose: Purpose
     charging_profile_kind: Literal["Absolute", "Recurring", "Relative"]
     charging_schedule: ChargingSchedule
     transaction_id: Number | None = None
     recurrency_kind: Literal["Daily", "Weekly"] | None = None
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
 
 
 class RemoteStartTransaction(Payload, frozen=True):
@@ -471,65 +495,3 @@ class TriggerMessageAnswer(Payload, frozen=True):
 
 
 REASONS: Final = frozenset(get_args(Reason))
-
-# --- every action ---------------------------------------------------------------------------------
-
-FROM_CHARGER: Final = MappingProxyType(
-    {
-        "Authorize": (Authorize, AuthorizeAnswer),
-        "BootNotification": (BootNotification, BootNotificationAnswer),
-        "DataTransfer": (DataTransfer, DataTransferAnswer),
-        "DiagnosticsStatusNotification": (DiagnosticsStatusNotification, DiagnosticsStatusNotificationAnswer),
-        "FirmwareStatusNotification": (FirmwareStatusNotification, FirmwareStatusNotificationAnswer),
-        "Heartbeat": (Heartbeat, HeartbeatAnswer),
-        "MeterValues": (MeterValues, MeterValuesAnswer),
-        "StartTransaction": (StartTransaction, StartTransactionAnswer),
-        "StatusNotification": (StatusNotification, StatusNotificationAnswer),
-        "StopTransaction": (StopTransaction, StopTransactionAnswer),
-    }
-)
-"""What a charger sends and we understand: the request and the answer of each action."""
-
-TO_CHARGER: Final = MappingProxyType(
-    {
-        "ChangeAvailability": (ChangeAvailability, ChangeAvailabilityAnswer),
-        "ChangeConfiguration": (ChangeConfiguration, ChangeConfigurationAnswer),
-        "ClearCache": (ClearCache, ClearCacheAnswer),
-        "DataTransfer": (DataTransfer, DataTransferAnswer),
-        "GetConfiguration": (GetConfiguration, GetConfigurationAnswer),
-        "RemoteStartTransaction": (RemoteStartTransaction, RemoteStartTransactionAnswer),
-        "RemoteStopTransaction": (RemoteStopTransaction, RemoteStopTransactionAnswer),
-        "Reset": (Reset, ResetAnswer),
-        "TriggerMessage": (TriggerMessage, TriggerMessageAnswer),
-        "UnlockConnector": (UnlockConnector, UnlockConnectorAnswer),
-    }
-)
-"""What we send and understand: the request and the answer of each action."""
-
-ACTIONS_FROM_CHARGER: Final = frozenset(FROM_CHARGER) | {
-    "LogStatusNotification",
-    "SecurityEventNotification",
-    "SignCertificate",
-    "SignedFirmwareStatusNotification",
-}
-"""Every action that a 1.6 charger may send, the security whitepaper's among them."""
-
-ACTIONS_TO_CHARGER: Final = frozenset(TO_CHARGER) | {
-    "CancelReservation",
-    "CertificateSigned",
-    "ClearChargingProfile",
-    "DeleteCertificate",
-    "ExtendedTriggerMessage",
-    "GetCompositeSchedule",
-    "GetDiagnostics",
-    "GetInstalledCertificateIds",
-    "GetLocalListVersion",
-    "GetLog",
-    "InstallCertificate",
-    "ReserveNow",
-    "SendLocalList",
-    "SetChargingProfile",
-    "SignedUpdateFirmware",
-    "UpdateFirmware",
-}
-"""Every action that a 1.6 central system may send, the security whitepaper's among them."""

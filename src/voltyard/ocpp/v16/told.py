@@ -122,9 +122,76 @@ class Transfer(Told, frozen=True):
 
 
 class Progress(Told, frozen=True):
-    """FirmwareStatusNotification, DiagnosticsStatusNotification."""
+    """How far something is; the white paper's messages bear a number, too."""
 
     status: str | None = None
+    request_id: _Number | None = None
+
+
+class SecurityEvent(Told, frozen=True):
+    """SecurityEventNotification."""
+
+    type: str | None = None
+    timestamp: datetime | None = None
+    tech_info: str | None = None
+
+
+class Signing(Told, frozen=True):
+    """SignCertificate."""
+
+    csr: str | None = None
+
+
+class Period(Told, frozen=True):
+    """One period of a charging schedule."""
+
+    start_period: _Number | None = None
+    limit: float | None = None
+    number_phases: _Number | None = None
+
+
+class Schedule(Told, frozen=True):
+    """A charging schedule."""
+
+    charging_rate_unit: str | None = None
+    charging_schedule_period: list[Period] | None = None
+    duration: _Number | None = None
+    start_schedule: datetime | None = None
+
+
+class Composite(Told, frozen=True):
+    """The answer to GetCompositeSchedule."""
+
+    schedule_start: datetime | None = None
+    charging_schedule: Schedule | None = None
+
+
+class ListVersion(Told, frozen=True):
+    """The answer to GetLocalListVersion."""
+
+    list_version: _Number | None = None
+
+
+class File(Told, frozen=True):
+    """The answers to GetDiagnostics and GetLog, which spell the same thing differently."""
+
+    file_name: str | None = None
+    filename: str | None = None
+
+
+class Certificate(Told, frozen=True):
+    """What one certificate is known by."""
+
+    hash_algorithm: str | None = None
+    issuer_name_hash: str | None = None
+    issuer_key_hash: str | None = None
+    serial_number: str | None = None
+
+
+class Certificates(Told, frozen=True):
+    """The answer to GetInstalledCertificateIds."""
+
+    certificate_hash_data: list[Certificate] | None = None
 
 
 ToldT = TypeVar("ToldT", bound=Told)
@@ -277,6 +344,19 @@ def _meter(value: object, flaws: list[str]) -> int | None:
     return _integer(value, flaws, METER_MAX)
 
 
+def _decimal(value: object, flaws: list[str]) -> float | None:
+    found: float | None = None
+    if isinstance(value, str):
+        flaws.append("number_as_text")
+        found = number(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = value
+    if found is None or not -METER_MAX <= found <= METER_MAX:
+        flaws.append("unreadable_number")
+        return None
+    return float(found)
+
+
 def _time(value: object, flaws: list[str]) -> datetime | None:
     at = time(value) if isinstance(value, str) else None
     if at is None:
@@ -306,6 +386,18 @@ def _meter_values(value: object, flaws: list[str]) -> list[MeterValue]:
     return _all(MeterValue, value, flaws)
 
 
+def _schedule(value: object, flaws: list[str]) -> Schedule | None:
+    return next(iter(_all(Schedule, [value], flaws)), None)
+
+
+def _periods(value: object, flaws: list[str]) -> list[Period]:
+    return _all(Period, value, flaws)
+
+
+def _certificates(value: object, flaws: list[str]) -> list[Certificate]:
+    return _all(Certificate, value, flaws)
+
+
 _SPECIAL: Final = MappingProxyType(
     {
         "connector_id": _number,
@@ -318,6 +410,17 @@ _SPECIAL: Final = MappingProxyType(
         "meter_value": _meter_values,
         "transaction_data": _meter_values,
         "data": _text_or_json,
+        "request_id": _number,
+        "start_period": _number,
+        "number_phases": _number,
+        "duration": _number,
+        "list_version": _number,
+        "limit": _decimal,
+        "schedule_start": _time,
+        "start_schedule": _time,
+        "charging_schedule": _schedule,
+        "charging_schedule_period": _periods,
+        "certificate_hash_data": _certificates,
     }
 )
 
@@ -330,10 +433,7 @@ def _fields(kind: type[Told]) -> tuple[tuple[str, str, Reader], ...]:
 
 
 _FIELDS: Final[MappingProxyType[type[Told], tuple[tuple[str, str, Reader], ...]]] = MappingProxyType(
-    {
-        kind: _fields(kind)
-        for kind in (Boot, Status, Authorize, Sample, MeterValue, Meters, Start, Stop, Transfer, Progress)
-    }
+    {kind: _fields(kind) for kind in Told.__subclasses__()}
 )
 
 BOOT: Final = msgspec.json.Decoder(Boot)
@@ -345,3 +445,9 @@ START: Final = msgspec.json.Decoder(Start)
 STOP: Final = msgspec.json.Decoder(Stop)
 TRANSFER: Final = msgspec.json.Decoder(Transfer)
 PROGRESS: Final = msgspec.json.Decoder(Progress)
+SECURITY_EVENT: Final = msgspec.json.Decoder(SecurityEvent)
+SIGNING: Final = msgspec.json.Decoder(Signing)
+COMPOSITE: Final = msgspec.json.Decoder(Composite)
+CARDS_VERSION: Final = msgspec.json.Decoder(ListVersion)
+FILE: Final = msgspec.json.Decoder(File)
+CERTIFICATES: Final = msgspec.json.Decoder(Certificates)

@@ -21,6 +21,12 @@ DECODERS = (
     told.STOP,
     told.TRANSFER,
     told.PROGRESS,
+    told.SECURITY_EVENT,
+    told.SIGNING,
+    told.COMPOSITE,
+    told.CARDS_VERSION,
+    told.FILE,
+    told.CERTIFICATES,
 )
 NAMES = st.sampled_from(
     [
@@ -39,6 +45,14 @@ NAMES = st.sampled_from(
         "data",
         "vendorId",
         "info",
+        "requestId",
+        "chargingSchedule",
+        "chargingSchedulePeriod",
+        "startPeriod",
+        "limit",
+        "scheduleStart",
+        "listVersion",
+        "certificateHashData",
     ]
 )
 json_values = st.recursive(
@@ -211,11 +225,51 @@ def test_an_object_that_stands_alone_counts_as_an_array_of_one() -> None:  # Q25
     )
 
 
+def test_a_certificate_that_stands_alone_counts_as_an_array_of_one() -> None:  # Q25
+    flaws: list[str] = []
+    found = told.read(told.CERTIFICATES, b'{"certificateHashData":{"serialNumber":"01"}}', flaws)
+    assert found == told.Certificates([told.Certificate(serial_number="01")])
+    assert flaws == ["object_for_array"]
+
+
 def test_what_is_no_object_in_an_array_is_left_out() -> None:
     assert meters([None, 5, {"sampledValue": "x"}]) == (
         [told.MeterValue(None, [])],
         ["wrong_type", "wrong_type"],
     )
+
+
+@pytest.mark.parametrize(
+    ("given_value", "value", "flaws"),
+    [
+        (16, 16.0, []),
+        (16.5, 16.5, []),
+        ("16,5", 16.5, ["number_as_text"]),
+        ("NaN", None, ["number_as_text", "unreadable_number"]),
+        (True, None, ["unreadable_number"]),
+        (2**70, None, ["unreadable_number"]),
+        (None, None, []),
+    ],
+)
+def test_a_decimal_number_is_read_from_what_is_near_to_one(
+    given_value: object, value: float | None, flaws: list[str]
+) -> None:  # Q24, Q28
+    noted: list[str] = []
+    # The start as text sends it all through the second pass.
+    period = {"startPeriod": "0", "limit": given_value}
+    payload = {"chargingSchedule": {"chargingSchedulePeriod": [period]}}
+    found = told.read(told.COMPOSITE, json.dumps(payload).encode(), noted)
+    assert found is not None
+    assert found.charging_schedule == told.Schedule(None, [told.Period(0, value)])
+    assert noted == ["number_as_text", *flaws]
+
+
+@pytest.mark.parametrize("schedule", ["none", 5, [{"duration": 1}]])
+def test_an_object_that_is_none_is_not_told(schedule: object) -> None:
+    flaws: list[str] = []
+    payload = json.dumps({"chargingSchedule": schedule}).encode()
+    assert told.read(told.COMPOSITE, payload, flaws) == told.Composite()
+    assert flaws == ["wrong_type"]
 
 
 def test_unknown_fields_are_ignored() -> None:  # Q30
