@@ -101,6 +101,22 @@ COMMAND: Final[Mapping[str, str]] = {
     "TriggerMessage": _("Ask for a message"),
     "SetChargingProfile": _("Set a limit"),
     "ClearChargingProfile": _("Clear limits"),
+    "GetCompositeSchedule": _("Read the limits"),
+    "SendLocalList": _("Send cards"),
+    "GetLocalListVersion": _("Read the version of the cards"),
+    "ReserveNow": _("Reserve"),
+    "CancelReservation": _("Cancel a reservation"),
+    "UpdateFirmware": _("Update firmware"),
+    "SignedUpdateFirmware": _("Update firmware"),
+    "GetDiagnostics": _("Fetch diagnostics"),
+    "GetLog": _("Fetch the charger's log"),
+    "ExtendedTriggerMessage": _("Ask for a message"),
+    "InstallCertificate": _("Install a certificate"),
+    "DeleteCertificate": _("Delete a certificate"),
+    "GetInstalledCertificateIds": _("List the certificates"),
+    "CertificateSigned": _("Hand over a signed certificate"),
+    "ClearCache": _("Forget cached cards"),
+    "DataTransfer": _("Vendor message"),
 }
 STARTS = frozenset(("StartCharging", "RemoteStartTransaction", "RequestStartTransaction"))
 STOPS = frozenset(("StopCharging", "RemoteStopTransaction", "RequestStopTransaction"))
