@@ -68,6 +68,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_locations")),
     )
     op.create_table(
+        "pin_tries",
+        sa.Column("about", sa.String(length=64), nullable=False),
+        sa.Column("since_at", UtcTime(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("about", name=op.f("pk_pin_tries")),
+    )
+    op.create_table(
         "samples",
         sa.Column("charger_id", sa.String(length=40), nullable=False),
         sa.Column("connector", sa.Integer(), autoincrement=False, nullable=False),
@@ -145,8 +152,6 @@ def upgrade() -> None:
         sa.Column("meter_serial", sa.String(length=120), nullable=True),
         sa.Column("password_hash", sa.String(length=64), nullable=True),
         sa.Column("pin_hash", sa.String(length=64), nullable=True),
-        sa.Column("pin_tries", sa.Integer(), nullable=False),
-        sa.Column("pin_tried_at", UtcTime(), nullable=True),
         sa.Column("is_held", sa.Boolean(), nullable=False),
         sa.Column("booted_at", UtcTime(), nullable=True),
         sa.Column("claimed_at", UtcTime(), nullable=True),
@@ -319,8 +324,9 @@ def upgrade() -> None:
         sa.Column("started_at", UtcTime(), nullable=False),
         sa.Column("start_told_at", UtcTime(), nullable=True),
         sa.Column("start_heard_at", UtcTime(), nullable=False),
-        sa.Column("meter_start_wh", sa.BigInteger(), nullable=False),
-        sa.Column("meter_last_wh", sa.BigInteger(), nullable=False),
+        sa.Column("meter_start_wh", sa.BigInteger(), nullable=True),
+        sa.Column("meter_last_wh", sa.BigInteger(), nullable=True),
+        sa.Column("is_start_estimated", sa.Boolean(), nullable=False),
         sa.Column("metered_at", UtcTime(), nullable=True),
         sa.Column("power_w", sa.Float(), nullable=True),
         sa.Column("soc_percent", sa.Float(), nullable=True),

@@ -69,7 +69,7 @@ async def parts(settings: Settings) -> AsyncIterator[Context]:
 
 async def upgrade(settings: Settings) -> None:
     """Bring the database to the newest form of its tables."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.make_data()
     await asyncio.to_thread(migrate.upgrade, settings.url)
 
 
@@ -78,11 +78,19 @@ def http_app(ctx: Context) -> FastAPI:
     roles = ctx.settings.role_names
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     health.add(app, ctx)
-    if "api" in roles:
-        app.mount("/api/v1", api.build(ctx))
-    if "portal" in roles:
-        app.mount("/", portal.build(ctx))
+    app.state.doors = []
+    for role, place, build in (("api", "/api/v1", api.build), ("portal", "/", portal.build)):
+        if role in roles:
+            room = build(ctx)
+            app.mount(place, room)
+            app.state.doors.append(room.state.door)
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """End the streams of events, which would else go on until uvicorn breaks them off."""
+    for door in app.state.doors:
+        door.closing.set()
 
 
 class _HttpServer(uvicorn.Server):
@@ -114,9 +122,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
     listening = _listen(ctx.settings.host, ctx.settings.http_port)
+    app = http_app(ctx)
     server = _HttpServer(
         uvicorn.Config(
-            http_app(ctx),
+            app,
             backlog=HTTP_BACKLOG,
             log_config=None,
             access_log=False,
@@ -140,6 +149,7 @@ async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
         await asyncio.shield(running)
     finally:
         started.cancel()
+        end_streams(app)
         server.should_exit = True
         with suppress(asyncio.CancelledError):
             await running

@@ -178,11 +178,11 @@ class MayCharge(Message, frozen=True):
 
 
 class Started(Message, frozen=True):
-    """A transaction has begun (StartTransaction)."""
+    """A transaction has begun (StartTransaction); ``meter_wh`` is None where the charger left it out."""
 
     connector: int
     id_tag: str
-    meter_wh: int
+    meter_wh: int | None
     told_at: datetime | None = None
     reservation: int | None = None
 

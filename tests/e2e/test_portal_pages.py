@@ -481,9 +481,12 @@ async def test_a_stranger_logs_in_and_comes_to_the_page_that_was_wanted(browser:
 
 async def test_a_wrong_password_is_told_and_the_address_stays(browser: Browser, world: World):
     async with visiting(browser, world) as visitor:
+        await visitor.go("/login")
+        await expect(visitor.page.get_by_label("E-mail address")).to_be_focused()
         await visitor.log_in("not the password")
         await expect(visitor.page.get_by_role("alert")).to_contain_text("E-mail address or password is wrong")
         await expect(visitor.page.get_by_label("E-mail address")).to_have_value("robin@example.com")
+        await expect(visitor.page.get_by_label("Password")).to_be_focused()
 
 
 async def test_too_many_attempts_are_told(browser: Browser, world: World):

@@ -12,13 +12,9 @@ from voltyard.api.shapes import Inward, Outward, Page, page, refusals
 from voltyard.api.transactions import Sample
 from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
-from voltyard.kernel.actor import Actor
-from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import IDENTITY_LENGTH_MAX
-from voltyard.kernel.log import logger
-from voltyard.speech import ConnectorStatus, Priority, Trigger
+from voltyard.speech import ConnectorStatus
 from voltyard.transactions import service as transactions
 from voltyard.web.auth import Ctx, SignedIn
 from voltyard.web.idempotency import OnceRoute
@@ -178,17 +174,8 @@ async def claim_charger(
 ) -> Charger:
     """Bring a charger to a location with the serial number and PIN of its sticker."""
     charger = await chargers.claim(ctx, caller.actor, location_id, identity=claim.identity, pin=claim.pin)
-    if charger.is_online:
-        afterwards.add_task(_greet, ctx, caller.actor, charger.id)
+    afterwards.add_task(commands.greet, ctx, caller.actor, charger)
     return _shown(charger)
-
-
-async def _greet(ctx: Context, actor: Actor, charger_id: str) -> None:
-    """Have a charger that waited to be claimed introduce itself again, so that it need not wait longer."""
-    try:
-        await commands.ask(ctx, actor, charger_id, Trigger("BootNotification"), priority=Priority.BACKGROUND)
-    except VoltyardError as wrong:
-        logger("api").info("a claimed charger was not greeted", charger=charger_id, code=wrong.code())
 
 
 @router.delete(

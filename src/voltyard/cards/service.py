@@ -14,7 +14,7 @@ from voltyard.kernel.errors import Conflict, Invalid, NotFound
 from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import TAG_LENGTH_MAX
 from voltyard.locations.access import Permission
-from voltyard.locations.service import permissions, require
+from voltyard.locations.service import permissions, require, require_open
 from voltyard.speech import Verdict
 
 _NOISE = re.compile(r"[\s:\-]")
@@ -100,8 +100,9 @@ def _check(name: str, id_tag: str) -> None:
 
 
 def add(work: Work, location_id: str, *, name: str, id_tag: str, expires_at: datetime | None = None) -> Card:
-    """Add a card to a location. Raises: NotFound; Forbidden; Invalid; CardExists."""
+    """Add a card to a location. Raises: NotFound; Forbidden; Conflict (archived); Invalid; CardExists."""
     require(work, check("loc", location_id), Permission.EDIT_CARDS)
+    require_open(work, location_id)
     id_tag = id_tag.strip()
     _check(name, id_tag)
     if expires_at is not None and expires_at.tzinfo is None:

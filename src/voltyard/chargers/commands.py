@@ -1,27 +1,39 @@
 """Commands: what somebody asked of a charger, through which door, and what became of it.
 
 prepared → sent → executed, rejected or expired; ``offline`` when nobody holds the charger's socket.
-The row is committed before the charger is asked, and closed after it answered.
+The row is committed before the charger is asked, and closed after it answered. Secrets are masked in it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from voltyard.chargers import service, store
 from voltyard.chargers.events import CommandChanged, subject
+from voltyard.chargers.masks import masked
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import Invalid, NotFound, TimedOut, TooMany, Unavailable, Unserved
+from voltyard.kernel.errors import (
+    Invalid,
+    NotFound,
+    TimedOut,
+    TooMany,
+    Unavailable,
+    Unserved,
+    VoltyardError,
+)
 from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import CALL_DEADLINE_S, COMMAND_TIMEOUT_MAX_S
+from voltyard.kernel.log import logger
 from voltyard.kernel.wire import encode
 from voltyard.locations.access import Permission
-from voltyard.speech import Answer, Ask, Asked, ByHand, Priority, Told
+from voltyard.locations.service import permissions
+from voltyard.speech import Answer, Ask, Asked, ByHand, Priority, Told, Trigger
 
 BUS_SLACK_S = 2.0
 KIND_LENGTH = 64
@@ -75,22 +87,37 @@ def _command(row: Any) -> Command:
     )
 
 
+def _shown(work: Work, rows: Iterable[Any], location_id: str | None) -> list[Command]:
+    """Return commands as the actor may see them: what was said is for those who see sensitive data."""
+    shown = [_command(row) for row in rows]
+    if Permission.VIEW_SENSITIVE in permissions(work, location_id):
+        return shown
+    return [replace(command, request="", answer=None) for command in shown]
+
+
 def get(work: Work, command_id: str) -> Command:
-    """Return a command of a charger that the actor may see. Raises: NotFound."""
+    """Return a command of a charger that the actor may see. Raises: NotFound.
+
+    Request and answer are empty for those who may not see sensitive data.
+    """
     row = store.find_command(work, check("cmd", command_id))
     if row is None:
         raise NotFound("there is no such command", id=command_id)
-    service.get(work, row.charger_id)
+    charger = service.get(work, row.charger_id)
     if row.claimed_at is not None and row.created_at < row.claimed_at:
         # It was asked at another location, before the charger came to this one.
         raise NotFound("there is no such command", id=command_id)
-    return _command(row)
+    return _shown(work, [row], charger.location_id)[0]
 
 
 def list_commands(work: Work, charger_id: str, *, after: str | None = None, limit: int = 25) -> list[Command]:
-    """Return a page of a charger's commands, newest first. Raises: NotFound."""
-    service.get(work, charger_id)
-    return [_command(row) for row in store.list_commands(work, charger_id, after=after, limit=limit)]
+    """Return a page of a charger's commands, newest first. Raises: NotFound.
+
+    Requests and answers are empty for those who may not see sensitive data.
+    """
+    charger = service.get(work, charger_id)
+    rows = store.list_commands(work, charger_id, after=after, limit=limit)
+    return _shown(work, rows, charger.location_id)
 
 
 async def ask(
@@ -142,6 +169,22 @@ async def ask(
     )
 
 
+async def greet(ctx: Context, actor: Actor, charger: service.Charger) -> None:
+    """Have a charger that was just claimed introduce itself again, so that it need not wait longer.
+
+    Done after the door has answered: what goes wrong is logged, and nobody is kept waiting for it.
+    """
+    if not charger.is_online:
+        return
+    log = logger("chargers")
+    try:
+        await ask(ctx, actor, charger.id, Trigger("BootNotification"), priority=Priority.BACKGROUND)
+    except VoltyardError as wrong:
+        log.info("a claimed charger was not greeted", charger=charger.id, code=wrong.code())
+    except Exception:  # the charger boots again by itself
+        log.exception("a claimed charger was not greeted", charger=charger.id)
+
+
 def _prepare(work: Work, charger_id: str, ask: Ask, timeout_s: float) -> str:
     service.get(work, charger_id, Permission.CONTROL)
     command_id = new_id("cmd")
@@ -150,7 +193,7 @@ def _prepare(work: Work, charger_id: str, ask: Ask, timeout_s: float) -> str:
         id=command_id,
         charger_id=charger_id,
         kind=(ask.action if isinstance(ask, ByHand) else type(ask).__name__)[:KIND_LENGTH],
-        request=ask.payload if isinstance(ask, ByHand) else encode(ask).decode(),
+        request=masked(ask.payload if isinstance(ask, ByHand) else encode(ask).decode()),
         status=CommandStatus.PREPARED.value,
         word="",
         actor_kind=work.actor.kind.value,
@@ -187,12 +230,12 @@ def _close(
     values: dict[str, Any] = {
         "status": status.value,
         "word": word[:64],
-        "answer": answer,
+        "answer": masked(answer) if answer is not None else None,
         "sent_at": sent_at,
         "finished_at": work.now,
     }
     if told is not None:
-        values |= {"kind": told.action[:KIND_LENGTH], "request": told.request}
+        values |= {"kind": told.action[:KIND_LENGTH], "request": masked(told.request)}
     store.set_command(work, command_id, **values)
     row = store.find_command(work, command_id)
     assert row is not None, "a command that was prepared is gone"

@@ -24,18 +24,22 @@ from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import (
     CLOCK_SKEW_S,
     IDENTITY_LENGTH_MAX,
+    PIN_TRIES_OF_USER_PER_HOUR_MAX,
     PIN_TRIES_PER_HOUR_MAX,
     TOLD_DAYS_MAX,
+    UNKNOWN_CHARGERS_HELD_DAYS,
     UNKNOWN_CHARGERS_HELD_MAX,
 )
 from voltyard.locations.access import Permission
-from voltyard.locations.service import permissions, require
+from voltyard.locations.service import permissions, require, require_open
 from voltyard.speech import Booted, ConnectorStatus, Entry, Hello, StatusTold, Superseded, Welcome
 
 IDENTITY = re.compile(rf"[\x21-\x7e]([\x20-\x7e]{{0,{IDENTITY_LENGTH_MAX - 2}}}[\x21-\x7e])?")
 _HEX = re.compile(rb"([0-9A-Fa-f]{2})+")
 SKEW = timedelta(seconds=CLOCK_SKEW_S)
 PAST_MAX = timedelta(days=TOLD_DAYS_MAX)
+PIN_WINDOW = timedelta(hours=1)
+FORGET_STEP = 500
 
 
 class ChargerElsewhere(Conflict):
@@ -239,7 +243,8 @@ def check_identity(identity: str) -> str:
 def register(work: Work, delivered: Sequence[Delivered], key: bytes) -> list[str]:
     """Put chargers into the inventory; return the identities that were there already.
 
-    A charger that is only held becomes registered. Raises: Invalid.
+    A charger that is only held becomes registered, and has to connect anew: the socket that it was
+    held with has proved nothing. Raises: Invalid.
     """
     assert work.actor.is_system or work.actor.is_admin
     identities = [check_identity(one.identity) for one in delivered]
@@ -262,8 +267,16 @@ def register(work: Work, delivered: Sequence[Delivered], key: bytes) -> list[str
             # What the charger said of itself when it booted stays, unless the delivery says otherwise.
             told = {name: value for name, value in values.items() if value is not None}
             store.set_charger(work, old.id, is_held=False, **told)
+            _part(work, Place(old.id, old.location_id))
     store.insert_chargers(work, list(rows.values()))
     return skipped
+
+
+def _part(work: Work, place: Place) -> None:
+    """Have the gateway close whatever socket a charger has."""
+    work.emit(f"charger.{place.charger_id}.superseded", Superseded(place.charger_id, new_id("soc")))
+    if store.clear_presence(work, place.charger_id):
+        _tell(work, place, "disconnected")
 
 
 def _new_charger(work: Work, identity: str) -> dict[str, Any]:
@@ -273,7 +286,6 @@ def _new_charger(work: Work, identity: str) -> dict[str, Any]:
         "identity_key": identity_key(identity),
         "location_id": None,
         "name": "",
-        "pin_tries": 0,
         "created_at": work.now,
     }
 
@@ -282,7 +294,7 @@ async def claim(ctx: Context, actor: Actor, location_id: str, *, identity: str, 
     """Bring a charger to a location with the serial number and PIN of its sticker.
 
     An administrator of the installation may claim a waiting charger without its PIN.
-    Raises: NotFound; Forbidden; WrongPin; ChargerElsewhere; TooMany.
+    Raises: NotFound; Forbidden; Conflict; WrongPin; ChargerElsewhere; TooMany.
     """
     outcome = await ctx.db.work(
         actor, _claim, location_id, check_identity(identity), pin.strip(), ctx.settings.secret_key()
@@ -297,26 +309,59 @@ def _claim(
 ) -> Charger | WrongPin | ChargerElsewhere | TooMany:
     """Claim, or return why not: a wrong PIN must be counted, so this Work commits all the same."""
     require(work, check("loc", location_id), Permission.EDIT_CHARGERS)
-    row = store.lock_by_key(work, identity_key(identity))
-    if row is None:
-        return WrongPin()
-    if not work.actor.is_admin:
-        is_new_hour = row.pin_tried_at is None or row.pin_tried_at < work.now - timedelta(hours=1)
-        if not is_new_hour and row.pin_tries >= PIN_TRIES_PER_HOUR_MAX:
-            return TooMany("too many wrong PINs for this charger: try again in an hour", retry_after_s=3600)
-        if row.pin_hash is None or not is_same(row.pin_hash, machine_hash(pin, key)):
-            tries = 1 if is_new_hour else row.pin_tries + 1
-            store.set_charger(work, row.id, pin_tries=tries, pin_tried_at=work.now)
+    require_open(work, location_id)
+    key_of_identity = identity_key(identity)
+    if work.actor.is_admin:
+        row = store.lock_by_key(work, key_of_identity)
+        if row is None:
             return WrongPin()
+    else:
+        # Counted whether there is such a charger or not, so that nobody learns which ones there are.
+        tries = _pin_tries(work, key_of_identity)
+        if any(count >= most for _, _, count, most in tries):
+            return TooMany("too many wrong PINs: try again in an hour", retry_after_s=3600)
+        row = store.lock_by_key(work, key_of_identity)
+        if row is None or row.pin_hash is None or not is_same(row.pin_hash, machine_hash(pin, key)):
+            for about, since_at, count, _ in tries:
+                store.set_pin_tries(work, about, since_at, count + 1)
+            return WrongPin()
+        store.set_pin_tries(work, _about(key_of_identity), work.now, 0)
     if row.location_id == location_id:
         return get(work, row.id)
     if row.location_id is not None:
         return ChargerElsewhere(
             "this charger belongs to another location: its owner must unlink it there first"
         )
-    store.set_charger(work, row.id, location_id=location_id, claimed_at=work.now, pin_tries=0, is_held=False)
+    store.set_charger(work, row.id, location_id=location_id, claimed_at=work.now, is_held=False)
     work.emit(subject(location_id, row.id), ChargerChanged(row.id, location_id, "claimed"))
     return get(work, row.id)
+
+
+def _about(key: str) -> str:
+    return f"serial:{key}"
+
+
+def _pin_tries(work: Work, key: str) -> list[tuple[str, datetime, int, int]]:
+    """Return what counts for a claim: about what, since when, how many wrong PINs, and how many may be."""
+    most = {_about(key): PIN_TRIES_PER_HOUR_MAX}
+    if not work.actor.is_system:
+        most[f"user:{work.actor.subject_id}"] = PIN_TRIES_OF_USER_PER_HOUR_MAX
+    return [
+        (row.about, row.since_at, row.tries, most[row.about])
+        if row.since_at > work.now - PIN_WINDOW
+        else (row.about, work.now, 0, most[row.about])
+        for row in store.lock_pin_tries(work, list(most))
+    ]
+
+
+def forget_old_tries(work: Work) -> int:
+    """Forget the wrong PINs whose hour is over; return of how many serial numbers and people."""
+    return store.delete_old_pin_tries(work, work.now - PIN_WINDOW)
+
+
+def forget_left(work: Work) -> int:
+    """Forget some of the held chargers that left long ago; return how many, 0 when none are left."""
+    return store.delete_left(work, work.now - timedelta(days=UNKNOWN_CHARGERS_HELD_DAYS), FORGET_STEP)
 
 
 def rename(work: Work, charger_id: str, name: str) -> Charger:

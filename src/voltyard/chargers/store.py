@@ -8,11 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from voltyard.chargers.tables import calls, chargers, commands, connectors, presences
+from voltyard.chargers.tables import calls, chargers, commands, connectors, pin_tries, presences
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 
 Row = sa.Row[Any]
+
+# Tables of a room above this one, by name only: a charger with a history is never deleted.
+_histories = tuple(sa.table(name, sa.column("charger_id")) for name in ("transactions", "orphan_stops"))
 
 _seen = (
     sa.update(presences)
@@ -137,6 +140,51 @@ def count_held(work: Work) -> int:
     )
 
 
+def delete_left(work: Work, before: datetime, most: int) -> int:
+    """Delete some of the held chargers that left before an instant, with all that was kept of them.
+
+    Those with transactions, or with stops of transactions that nobody knows, stay.
+    """
+    query = (
+        sa.select(chargers.c.id)
+        .join(presences, presences.c.charger_id == chargers.c.id)
+        .where(
+            chargers.c.is_held,
+            chargers.c.location_id.is_(None),
+            presences.c.session_id.is_(None),
+            presences.c.disconnected_at < before,
+            *(~sa.exists().where(history.c.charger_id == chargers.c.id) for history in _histories),
+        )
+        .order_by(chargers.c.id)
+        .limit(most)
+        .with_for_update()
+    )
+    left = [row.id for row in work.rows(query)]
+    if left:
+        for table in (commands, connectors, presences):
+            work.run(sa.delete(table).where(table.c.charger_id.in_(left)))
+        work.run(sa.delete(chargers).where(chargers.c.id.in_(left)))
+    return len(left)
+
+
+def lock_pin_tries(work: Work, about: Sequence[str]) -> list[Row]:
+    """Return the counts of wrong PINs; until the end of the Work nobody else may change them."""
+    rows = [{"about": each, "since_at": work.now, "tries": 0} for each in sorted(about)]
+    work.insert_new(pin_tries, rows, key=("about",))
+    query = sa.select(pin_tries).where(pin_tries.c.about.in_(about)).order_by(pin_tries.c.about)
+    return list(work.rows(query.with_for_update()))
+
+
+def set_pin_tries(work: Work, about: str, since_at: datetime, count: int) -> None:
+    """Store a count of wrong PINs."""
+    work.run(sa.update(pin_tries).where(pin_tries.c.about == about).values(since_at=since_at, tries=count))
+
+
+def delete_old_pin_tries(work: Work, before: datetime) -> int:
+    """Forget the wrong PINs whose hour is over."""
+    return work.run(sa.delete(pin_tries).where(pin_tries.c.since_at < before))
+
+
 def insert_chargers(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add chargers; an identity that exists already is left as it is."""
     work.insert_new(chargers, rows, key=("identity_key",))
@@ -163,6 +211,18 @@ def end_presence(work: Work, charger_id: str, session_id: str) -> bool:
         work.run(
             sa.update(presences)
             .where(presences.c.charger_id == charger_id, presences.c.session_id == session_id)
+            .values(session_id=None, disconnected_at=work.now)
+        )
+        == 1
+    )
+
+
+def clear_presence(work: Work, charger_id: str) -> bool:
+    """Note that whatever socket a charger has is its own no longer; say whether it had one."""
+    return (
+        work.run(
+            sa.update(presences)
+            .where(presences.c.charger_id == charger_id, presences.c.session_id.is_not(None))
             .values(session_id=None, disconnected_at=work.now)
         )
         == 1

@@ -25,12 +25,19 @@ chargers = sa.Table(
     sa.Column("meter_serial", sa.String(120)),
     sa.Column("password_hash", sa.String(64)),
     sa.Column("pin_hash", sa.String(64)),
-    sa.Column("pin_tries", sa.Integer, nullable=False),
-    sa.Column("pin_tried_at", UtcTime),
     sa.Column("is_held", sa.Boolean, nullable=False),
     sa.Column("booted_at", UtcTime),
     sa.Column("claimed_at", UtcTime),
     sa.Column("created_at", UtcTime, nullable=False),
+)
+
+# How many wrong PINs there were for a serial number, which need not exist, or by a person.
+pin_tries = sa.Table(
+    "pin_tries",
+    metadata,
+    sa.Column("about", sa.String(64), primary_key=True),
+    sa.Column("since_at", UtcTime, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
 )
 
 presences = sa.Table(

@@ -22,6 +22,7 @@ from voltyard.kernel.limits import (
     ANSWER_BUDGET_S,
     FRAME_BYTES_MAX,
     LISTENER_QUEUE_MAX,
+    PIECES_MAX,
     PING_S,
     SILENCE_S,
 )
@@ -69,7 +70,8 @@ class ChargerSocket(WSListener):
     def _piece(self, frame: WSFrame) -> None:
         self._pieces.append(frame.get_payload_as_bytes())
         self._size += len(self._pieces[-1])
-        if self._size > FRAME_BYTES_MAX:
+        # Empty pieces weigh nothing and would pile up for ever, so they are counted too.
+        if self._size > FRAME_BYTES_MAX or len(self._pieces) > PIECES_MAX:
             self._pieces.clear()
             self._exchange.leave(WSCloseCode.MESSAGE_TOO_BIG.value, "message too long")
         elif frame.fin:

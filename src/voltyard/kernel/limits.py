@@ -5,6 +5,8 @@ Limits are not settings: a customer never needs to choose them.
 
 FRAME_BYTES_MAX = 256 * 1024
 """A longer websocket message closes the socket with 1009."""
+PIECES_MAX = 1_024
+"""A message in more fragments than this closes the socket as well."""
 CALL_DEADLINE_S = 30.0
 """How long the charger may take to answer one of our calls."""
 ANSWER_BUDGET_S = 20.0
@@ -62,6 +64,9 @@ SAMPLES_PAGE_MAX = 5_000
 COMMAND_TIMEOUT_MAX_S = 50.0
 LOGINS_PER_MINUTE_MAX = 10
 PIN_TRIES_PER_HOUR_MAX = 10
+"""Wrong PINs for one serial number, whether it exists or not …"""
+PIN_TRIES_OF_USER_PER_HOUR_MAX = 3 * PIN_TRIES_PER_HOUR_MAX
+"""… and those of one person, whatever the serial numbers."""
 REQUESTS_PER_MINUTE_MAX = 600
 BODY_BYTES_MAX = 2 * 1024 * 1024
 IDENTITY_LENGTH_MAX = 48
@@ -69,6 +74,8 @@ TAG_LENGTH_MAX = 20
 """OCPP 1.6 §7.28: idToken is CiString20."""
 UNKNOWN_CHARGERS_HELD_MAX = 1_000
 """Unclaimed chargers that may wait at once; more are refused."""
+UNKNOWN_CHARGERS_HELD_DAYS = 1
+"""How long one that has gone is remembered."""
 
 assert AUTHORISE_BUDGET_S < ANSWER_BUDGET_S < CALL_DEADLINE_S < COMMAND_TIMEOUT_MAX_S < HTTP_TIMEOUT_S
 assert LEASE_S > 3 * LEASE_BEAT_S

@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         host = people.hostname or ""
         return f"ws://{f'[{host}]' if ':' in host else host}:{self.ocpp_port}/ocpp"
 
+    def make_data(self) -> None:
+        """Make the data folder if it is not there; nobody else on the machine may look into it."""
+        if not self.data.exists():
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     def secret_key(self) -> bytes:
         """Return the installation's secret, making and keeping one in the data folder at first use.
 
@@ -148,7 +153,7 @@ class Settings(BaseSettings):
             return self.secret.get_secret_value().encode()
         path = self.data / "secret.key"
         if not path.exists():
-            self.data.mkdir(parents=True, exist_ok=True)
+            self.make_data()
             part = path.with_name(f"secret.key.{secrets.token_hex(4)}")
             part.touch(mode=0o600)
             try:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from voltyard.kernel.actor import Actor, Kind
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import Forbidden, Invalid, NotFound
+from voltyard.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from voltyard.kernel.ids import check, is_id, new_id
 from voltyard.locations import store
 from voltyard.locations.access import Access, Level, Permission, allowed
@@ -45,7 +45,10 @@ def _location(row: Any) -> Location:
 
 
 def visible(work: Work, actor: Actor, permission: Permission = Permission.VIEW) -> sa.Select[tuple[str]]:
-    """Return the select of location ids by which every list of every room is scoped."""
+    """Return the select of location ids by which every list of every room is scoped.
+
+    Archived locations are left out, except of what is sensitive: that is their history, and it stays.
+    """
     return store.visible(work, actor, permission)
 
 
@@ -70,6 +73,13 @@ def require(work: Work, location_id: str | None, permission: Permission) -> None
         raise NotFound("there is no such location, or you have no access to it")
     if permission not in held:
         raise Forbidden(f"your access does not allow this: {WHO_CAN_FIX}", permission=permission.value)
+
+
+def require_open(work: Work, location_id: str) -> None:
+    """Refuse what is only done at a location in use. Raises: Conflict when it is archived."""
+    row = store.find_location(work, location_id)
+    if row is not None and row.archived_at is not None:
+        raise Conflict("this location is archived: choose one that is in use", id=location_id)
 
 
 def get(work: Work, location_id: str) -> Location:
@@ -202,6 +212,6 @@ def grant(
 
 
 def archive(work: Work, location_id: str) -> None:
-    """Take a location out of all lists; its history stays. Only an owner may."""
+    """Take a location out of all lists; its history stays, and so do its chargers. Only an owner may."""
     require(work, check("loc", location_id), Permission.OWN)
     store.set_location(work, location_id, archived_at=work.now)

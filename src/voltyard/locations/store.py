@@ -15,13 +15,19 @@ Row = sa.Row[Any]
 
 
 def visible(work: Work, actor: Actor, permission: Permission = Permission.VIEW) -> sa.Select[tuple[str]]:
-    """Return a select of the ids of all locations at which an actor has a permission, now."""
+    """Return a select of the ids of all locations at which an actor has a permission, now.
+
+    Archived ones are left out, except of what is sensitive: that is their history, and it stays.
+    """
+    is_open = sa.true() if permission is Permission.VIEW_SENSITIVE else locations.c.archived_at.is_(None)
     if actor.is_system:
-        return sa.select(locations.c.id)
+        return sa.select(locations.c.id).where(is_open)
     levels = sorted(level.value for level in levels_with(permission))
     return (
         sa.select(memberships.c.location_id)
+        .join(locations, locations.c.id == memberships.c.location_id)
         .where(
+            is_open,
             memberships.c.team_id.in_(actor.team_ids),
             sa.or_(memberships.c.is_owner, memberships.c.level.in_(levels)),
             sa.or_(
@@ -54,7 +60,7 @@ def list_locations(work: Work, *, q: str, team_id: str | None, after: str | None
     """Return a page of the locations that the actor may know of, newest first."""
     query = (
         sa.select(locations)
-        .where(locations.c.id.in_(visible(work, work.actor)), locations.c.archived_at.is_(None))
+        .where(locations.c.id.in_(visible(work, work.actor)))
         .order_by(locations.c.id.desc())
         .limit(limit)
     )

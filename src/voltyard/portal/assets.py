@@ -26,6 +26,14 @@ TYPES: Mapping[str, str] = {
 }
 
 
+def _is_file(path: Path) -> bool:
+    """Say whether there is such a file; there is none whose name is longer than a name can be."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 class NotBuilt(Unavailable):
     """The portal's scripts and styles were not built into this installation."""
 
@@ -55,12 +63,13 @@ class Assets:
         """Hand out a built file, squeezed where the browser takes that; its name changes with its content."""
         parts = request.path_params["path"].split("/")
         path = self._folder.joinpath(*parts)
-        if not all(NAME.fullmatch(part) or part.isidentifier() for part in parts) or not path.is_file():
+        is_name = all(NAME.fullmatch(part) or part.isidentifier() for part in parts)
+        if not is_name or not _is_file(path):
             raise NotFound("there is no such file")
         headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
         media = TYPES.get(path.suffix, "application/octet-stream")
         squeezed = path.with_name(path.name + ".br")
-        if squeezed.is_file():
+        if _is_file(squeezed):
             headers["Vary"] = "Accept-Encoding"
             if "br" in request.headers.get("accept-encoding", ""):
                 return FileResponse(squeezed, media_type=media, headers=headers | {"Content-Encoding": "br"})

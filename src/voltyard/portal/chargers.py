@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from voltyard.accounts import service as accounts
@@ -30,6 +31,7 @@ from voltyard.speech import ConnectorStatus, Restart, Unlock
 from voltyard.transactions import service as transactions
 from voltyard.transactions.service import Sample, Transaction
 from voltyard.web.doorway import GuardedRoute
+from voltyard.web.paging import to_number
 from voltyard.web.problems import status_of
 
 router = APIRouter(route_class=GuardedRoute)
@@ -108,7 +110,9 @@ async def claim_waiting(here: Here, identity: Text = "", location_id: Text = "")
             raise
         form = refused({"location_id": location_id}, wrong)
         return await list_page(here, {}, status=status_of(type(wrong)), refusals={identity: form})
-    return here.go(f"/chargers/{added.id}", _("The charger belongs to this location now."))
+    response = here.go(f"/chargers/{added.id}", _("The charger belongs to this location now."))
+    response.background = BackgroundTask(commands.greet, here.ctx, here.actor, added)
+    return response
 
 
 # --- one charger ----------------------------------------------------------------------------------
@@ -172,7 +176,9 @@ def _said(
     last = _latest(recent, kinds | words.UNLOCKS | words.RESTARTS, connector)
     if last is None or work.now - last.created_at > OUTCOME_SHOWN:
         return None
-    if last.kind in words.STARTS and (_has_moved_on(connector, last) or began_at > last.created_at):
+    if last.kind in words.STARTS and _has_moved_on(connector, last):
+        return None
+    if last.kind in words.STARTS | words.STOPS and began_at > last.created_at:
         return None
     return words.outcome(last.kind, last.status.value, last.word, is_plugged=connector.status in PLUGGED)
 
@@ -196,7 +202,9 @@ def live_view(work: Work, charger_id: str) -> dict[str, Any]:
         Outlet(
             connector,
             running.get(connector.number),
-            transactions.latest_sample(work, charger_id, connector.number)
+            transactions.latest_sample(
+                work, charger_id, connector.number, number=running[connector.number].number
+            )
             if connector.number in running
             else None,
             _said(
@@ -250,8 +258,7 @@ def transactions_view(work: Work, charger_id: str, after: int | None) -> dict[st
 @router.get("/chargers/{charger_id}/transactions")
 async def show_transactions(here: Here, charger_id: str, after: str = "") -> Response:
     """Show the transactions of a charger."""
-    number = int(after) if after.isdecimal() else None
-    values = await here.read(transactions_view, charger_id, number)
+    values = await here.read(transactions_view, charger_id, to_number(after))
     return here.page("charger.html", tab="transactions", after=after, **values)
 
 
@@ -336,7 +343,7 @@ async def start(
         here.actor,
         charger_id,
         id_tag=id_tag if card in {"", "typed"} else card,
-        connector=int(connector) if connector.isdecimal() else None,
+        connector=to_number(connector),
     )
     return await _outcome(here, charger_id, done)
 
@@ -369,6 +376,6 @@ async def restart(here: Here, charger_id: str, kind: Text = "soft") -> Response:
 @router.post("/chargers/{charger_id}/unlock")
 async def unlock(here: Here, charger_id: str, connector: Text = "1") -> Response:
     """Ask a charger to release the cable of a connector."""
-    number = int(connector) if connector.isdecimal() else 1
-    done = await commands.ask(here.ctx, here.actor, charger_id, Unlock(number))
+    number = to_number(connector)
+    done = await commands.ask(here.ctx, here.actor, charger_id, Unlock(1 if number is None else number))
     return await _commanded(here, charger_id, done)

@@ -9,8 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from voltyard.kernel.db import Work
-from voltyard.locations import service as locations
-from voltyard.portal.figures import card_names, figures
+from voltyard.portal.figures import all_locations, card_names, figures, zones_of
 from voltyard.portal.shell import Here
 from voltyard.web.doorway import GuardedRoute
 
@@ -20,11 +19,12 @@ router = APIRouter(route_class=GuardedRoute)
 def view(work: Work, zone: tzinfo) -> dict[str, Any]:
     """Return what the dashboard shows."""
     now = figures(work, zone)
-    first = locations.list_locations(work, limit=1)
+    places = all_locations(work)
     return {
         "figures": now,
         "cards": card_names(work, now.running),
-        "first_location": first[0] if first else None,
+        "first_location": places[0] if places else None,
+        "zones": zones_of(places),
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from voltyard.cards import service as cards
 from voltyard.chargers import service as chargers
@@ -65,6 +66,11 @@ def all_locations(work: Work) -> list[Location]:
         lambda after: locations.list_locations(work, after=after, limit=STEP), lambda location: location.id
     )
     return sorted(rows, key=lambda location: location.name.casefold())
+
+
+def zones_of(places: Iterable[Location]) -> Mapping[str, tzinfo]:
+    """Return the time zone of each location, by its id."""
+    return {location.id: ZoneInfo(location.timezone) for location in places}
 
 
 def started_since(work: Work, since: datetime, location_id: str | None) -> list[Transaction]:

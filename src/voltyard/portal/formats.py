@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 
-from babel.dates import format_datetime
+from babel.dates import format_datetime, get_timezone_location
 from babel.numbers import format_decimal
 
 GAP = "\u00a0"
@@ -81,8 +81,20 @@ def clock(at: datetime, zone: tzinfo, locale: str = "en") -> str:
 
 
 def whole(at: datetime, zone: tzinfo, locale: str = "en") -> str:
-    """Write an instant with all that there is, zone included."""
-    return str(format_datetime(at, "EEEE d MMMM y, HH:mm:ss zzzz", tzinfo=zone, locale=locale))
+    """Write an instant with all that there is, zone and city included."""
+    written = str(format_datetime(at, "EEEE d MMMM y, HH:mm:ss zzzz", tzinfo=zone, locale=locale))
+    return f"{written} ({_city(zone, locale)})"
+
+
+def _city(zone: tzinfo, locale: str) -> str:
+    return str(get_timezone_location(zone, locale=locale, return_city=True))
+
+
+def zone_name(at: datetime, zone: tzinfo, seen_from: tzinfo, locale: str = "en") -> str:
+    """Name a zone by its city, empty where clocks show the same hour as those of the one who looks."""
+    if at.astimezone(zone).utcoffset() == at.astimezone(seen_from).utcoffset():
+        return ""
+    return _city(zone, locale)
 
 
 def days_ago(at: datetime, now: datetime, zone: tzinfo) -> int:

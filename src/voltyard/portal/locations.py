@@ -7,9 +7,11 @@ from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from voltyard.cards import service as cards
+from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Invalid, NotFound, Refused
@@ -21,6 +23,7 @@ from voltyard.portal.shell import BLANK, Here, Visit, refused
 from voltyard.portal.words import _
 from voltyard.transactions import service as transactions
 from voltyard.web.doorway import GuardedRoute
+from voltyard.web.paging import to_number
 from voltyard.web.problems import status_of
 
 router = APIRouter(route_class=GuardedRoute)
@@ -91,13 +94,17 @@ async def create(
 def frame(work: Work, location_id: str) -> dict[str, Any]:
     """Return what every tab of a location needs."""
     location = locations.get(work, location_id)
-    return {"location": location, "may": locations.permissions(work, location_id)}
+    return {
+        "location": location,
+        "zone": zoneinfo.ZoneInfo(location.timezone),
+        "may": locations.permissions(work, location_id),
+    }
 
 
 def overview_view(work: Work, location_id: str) -> dict[str, Any]:
     """Return the overview of a location."""
     values = frame(work, location_id)
-    now = figures(work, zoneinfo.ZoneInfo(values["location"].timezone), location_id)
+    now = figures(work, values["zone"], location_id)
     return values | {
         "figures": now,
         "cards": card_names(work, now.running),
@@ -144,7 +151,9 @@ async def add_charger(here: Here, location_id: str, identity: Text = "", pin: Te
         form = refused({"identity": identity}, wrong)
         values = await here.read(chargers_view, location_id)
         return here.page("location.html", status=status_of(type(wrong)), tab="chargers", form=form, **values)
-    return here.go(f"/chargers/{added.id}", _("The charger belongs to this location now."))
+    response = here.go(f"/chargers/{added.id}", _("The charger belongs to this location now."))
+    response.background = BackgroundTask(commands.greet, here.ctx, here.actor, added)
+    return response
 
 
 def transactions_view(work: Work, location_id: str, after: int | None) -> dict[str, Any]:
@@ -160,8 +169,7 @@ def transactions_view(work: Work, location_id: str, after: int | None) -> dict[s
 @router.get("/locations/{location_id}/transactions")
 async def show_transactions(here: Here, location_id: str, after: str = "") -> Response:
     """Show the transactions of a location."""
-    number = int(after) if after.isdecimal() else None
-    values = await here.read(transactions_view, location_id, number)
+    values = await here.read(transactions_view, location_id, to_number(after))
     return here.page("location.html", tab="transactions", after=after, **values)
 
 

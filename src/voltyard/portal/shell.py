@@ -93,6 +93,7 @@ class Shell:
         frame = {
             "theme": theme if theme in THEMES else "auto",
             "zone": browser_zone(request),
+            "browser_zone": browser_zone(request),
             "now": self.ctx.clock.now(),
             "flash": None,
         }
@@ -166,6 +167,7 @@ class Visit:
             "user": self.user,
             "theme": self.user.theme,
             "zone": self.zone,
+            "browser_zone": self.zone,
             "now": self.now,
             "path": self.request.url.path,
             "query": self.request.query_params,
@@ -239,6 +241,9 @@ def refused(values: Mapping[str, str], wrong: VoltyardError) -> Form:
     errors = {}
     if isinstance(wrong, Invalid):
         errors = {pointer.lstrip("/"): detail for pointer, detail in wrong.errors}
+        for field in errors.keys() & words.EMPTY.keys():
+            if not values.get(field, "").strip():
+                errors[field] = words.EMPTY[field]
     alert = "" if errors else sentence(wrong.detail)
     return Form(values, errors, alert, words.help_for(wrong.code()))
 

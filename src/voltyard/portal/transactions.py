@@ -16,11 +16,12 @@ from voltyard.kernel.limits import PAGE_DEFAULT, SAMPLES_PAGE_MAX
 from voltyard.locations import service as locations
 from voltyard.locations.access import Permission
 from voltyard.portal import words
-from voltyard.portal.figures import all_chargers, all_locations, card_names
+from voltyard.portal.figures import all_chargers, all_locations, card_names, zones_of
 from voltyard.portal.formats import average_w
 from voltyard.portal.shell import Here, toast
 from voltyard.transactions import service as transactions
 from voltyard.web.doorway import GuardedRoute
+from voltyard.web.paging import to_number
 
 router = APIRouter(route_class=GuardedRoute)
 STATUSES: Mapping[str, bool] = {"running": True, "ended": False}
@@ -31,14 +32,13 @@ def read_day(text: str, zone: tzinfo, *, days: int = 0) -> datetime | None:
     """Read a date field as the instant at which that local day begins, or a later one; None if it is none."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - the zone is put in below
-    except ValueError:
+        return (day + timedelta(days=days)).replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return (day + timedelta(days=days)).replace(tzinfo=zone).astimezone(UTC)
 
 
 def list_view(work: Work, chosen: Mapping[str, str], zone: tzinfo) -> dict[str, Any]:
     """Return a page of transactions as it was asked for."""
-    after = chosen["after"]
     rows = transactions.list_transactions(
         work,
         location_id=chosen["location"] or None,
@@ -46,14 +46,16 @@ def list_view(work: Work, chosen: Mapping[str, str], zone: tzinfo) -> dict[str, 
         is_active=STATUSES.get(chosen["status"]),
         started_from=read_day(chosen["from"], zone),
         started_to=read_day(chosen["to"], zone, days=1),
-        after=int(after) if after.isdecimal() else None,
+        after=to_number(chosen["after"]),
         limit=PAGE_DEFAULT + 1,
     )
+    places = all_locations(work)
     return {
         "rows": rows[:PAGE_DEFAULT],
         "more": rows[PAGE_DEFAULT - 1].number if len(rows) > PAGE_DEFAULT else "",
         "cards": card_names(work, rows),
-        "locations": all_locations(work),
+        "locations": places,
+        "zones": zones_of(places),
         "chargers": sorted(all_chargers(work), key=lambda charger: charger.label.casefold()),
     }
 

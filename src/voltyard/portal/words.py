@@ -139,12 +139,14 @@ OFFLINE = _("The charger is offline: check its power and network.")
 PENDING = _("Asking the charger …")
 SILENT = _("The charger gave no answer in time. Look whether something happened before you try again.")
 
+# What to type into a field that was left empty, where the error could only say what is allowed.
+EMPTY: Final[Mapping[str, str]] = {"identity": _("Type the serial number from the sticker")}
+
 # Who can help, for the errors that people meet; the sentence itself comes from the error.
 HELP: Final[Mapping[str, str]] = {
     "forbidden": _("An owner of the location, or a member with full access, can do this or let you."),
     "not_found": _("It may have been removed, or the team it belongs to has not given you access."),
     "wrong_pin": _("Look at the sticker on the charger; whoever delivered it can give you a new PIN."),
-    "charger_elsewhere": _("The owner of the other location has to unlink it there first."),
     "charger_offline": _("Check the charger's power and network."),
     "too_many": _("Wait a while, then try again."),
     "nothing_to_stop": _("The charge may have ended by itself a moment ago."),

@@ -32,6 +32,15 @@ from voltyard.transactions.events import TransactionChanged
 SKEW = timedelta(seconds=CLOCK_SKEW_S)
 METER_MAX_WH = 2**62
 STOP_LOST = "StopLost"
+POWER_MAX_W = 500_000
+"""No connector gives more than this; a register that would need more cannot be right."""
+ENERGY_SLACK_WH = 1_000
+TIMED_MIN = timedelta(minutes=15)
+"""A transaction counts as at least this long when its energy is judged: clocks err …"""
+UNTIMED_MIN = timedelta(days=1)
+"""… and this long where the charger could not tell when it began: both ends may be told late, at once."""
+ROUNDING_WH = 1
+"""A register may be told rounded once and cut off the next time."""
 
 
 class NothingToStop(Conflict):
@@ -119,14 +128,18 @@ def _meter(meter_wh: int) -> int:
 
 
 def _is_settled(row: Any) -> bool:
-    """Say whether a transaction has ended by its charger's own word."""
+    """Say whether a transaction has ended by its charger's own word.
+
+    The row's ``is_estimated`` is about the end alone; a start that was estimated stays so for ever.
+    """
     return row.ended_at is not None and not (row.is_estimated and row.stop_reason == STOP_LOST)
 
 
 def _start_key(place: Place, said: Started) -> str:
     """Return what makes a start the same start again: its content, whatever its message id (quirk Q39)."""
     told = said.told_at.isoformat() if said.told_at is not None else "-"
-    return f"{place.charger_id}|{said.connector}|{said.id_tag[:32]}|{told}|{_meter(said.meter_wh)}"
+    meter = _meter(said.meter_wh) if said.meter_wh is not None else "-"
+    return f"{place.charger_id}|{said.connector}|{said.id_tag[:32]}|{told}|{meter}"
 
 
 def _start_keys(work: Work, started: Sequence[tuple[Place, Started]]) -> tuple[list[str], dict[str, Any]]:
@@ -153,14 +166,15 @@ def start(work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequ
     """Record starts and return their numbers; a start that was recorded before keeps its number.
 
     An open transaction on the connector of a new one is closed with its last reading, marked as
-    estimated: its stop was lost (quirk Q41).
+    estimated: its stop was lost (quirk Q41). A start without a register (quirk Q31) gets the first one
+    that is read, and the transaction counts as estimated.
     """
     keys, known = _start_keys(work, started)
     rows: dict[str, dict[str, Any]] = {}
     for key, (place, said), judgement in zip(keys, started, judgements, strict=True):
         if key in known:
             continue
-        meter_wh = _meter(said.meter_wh)
+        meter_wh = _meter(said.meter_wh) if said.meter_wh is not None else None
         rows[key] = {
             "id": new_id("txn"),
             "start_key": key,
@@ -175,6 +189,7 @@ def start(work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequ
             "start_heard_at": work.now,
             "meter_start_wh": meter_wh,
             "meter_last_wh": meter_wh,
+            "is_start_estimated": meter_wh is None,
             "is_estimated": False,
         }
     store.insert_started(work, list(rows.values()))
@@ -206,6 +221,7 @@ def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> None:
                 ended_at=max(row.metered_at or row.started_at, row.started_at),
                 told_at=None,
                 heard_at=work.now,
+                start_wh=row.meter_start_wh,
                 meter_wh=row.meter_last_wh,
                 reason=STOP_LOST,
                 is_estimated=True,
@@ -223,7 +239,8 @@ def _end_values(
     ended_at: datetime,
     told_at: datetime | None,
     heard_at: datetime,
-    meter_wh: int,
+    start_wh: int | None,
+    meter_wh: int | None,
     reason: str,
     is_estimated: bool,
 ) -> dict[str, Any]:
@@ -232,6 +249,7 @@ def _end_values(
         "ended_at": ended_at,
         "end_told_at": told_at,
         "end_heard_at": heard_at,
+        "start_wh": start_wh,
         "meter_stop_wh": meter_wh,
         "meter_last_wh": meter_wh,
         "power_w": 0.0,
@@ -294,6 +312,7 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     ended = store.find_by_numbers(work, [number for number in strange if number < 2**31])
     rows: list[dict[str, Any]] = []
     latest: dict[int, dict[str, Any]] = {}
+    begun: dict[int, int] = {}
     for place, said in metered:
         row: Any = open_by_number.get(said.number) if said.number is not None else None
         if row is None and said.number is not None:
@@ -303,16 +322,26 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
         number = row.number if row is not None else None
         rows.extend(_sample(place, said.connector, number, reading, work.now) for reading in said.readings)
         if row is not None and row.ended_at is None and said.readings:
-            newest = _newest(row, said.readings, work.now)
+            start_wh: int | None = row.meter_start_wh
+            if start_wh is None:
+                start_wh = begun.get(row.number, _first_register(said.readings, work.now))
+            if row.meter_start_wh is None and start_wh is not None:
+                begun[row.number] = start_wh
+            newest = _newest(row, start_wh, said.readings, work.now)
             before = latest.get(row.number)
             if newest is not None and (before is None or newest["at"] >= before["at"]):
+                if before is not None and newest["energy_wh"] is None:
+                    newest["energy_wh"] = before["energy_wh"]
                 latest[row.number] = newest
             _emit(work, row, "metered")
     store.insert_samples(work, rows)
+    store.set_begun(work, [{"key": number, "start_wh": start_wh} for number, start_wh in begun.items()])
     store.set_metered(work, list(latest.values()))
 
 
-def _newest(row: Any, readings: Sequence[Reading], now: datetime) -> dict[str, Any] | None:
+def _newest(
+    row: Any, start_wh: int | None, readings: Sequence[Reading], now: datetime
+) -> dict[str, Any] | None:
     """Return what the newest of these readings means for an open transaction; older news changes nothing."""
     last = max(readings, key=lambda reading: believed(reading.told_at, now))
     at = believed(last.told_at, now)
@@ -322,21 +351,44 @@ def _newest(row: Any, readings: Sequence[Reading], now: datetime) -> dict[str, A
     newest = [reading for reading in readings if believed(reading.told_at, now) == at]
     return {
         "key": row.number,
-        "energy_wh": _register(row, readings),
+        "energy_wh": _register(readings, start_wh, _highest(row, start_wh, at, now)),
         "power_w": next((each.power_w for each in newest if each.power_w is not None), None),
         "soc_percent": next((each.soc_percent for each in newest if each.soc_percent is not None), None),
         "at": at,
     }
 
 
-def _register(row: Any, readings: Sequence[Reading]) -> int | None:
+def _register(readings: Sequence[Reading], start_wh: int | None, highest_wh: int) -> int | None:
     """Return the highest register of these readings that can belong to a transaction, if any can.
 
     A register below the start is another kind of register (quirk Q43); it must not undo energy.
     """
     registers = [reading.energy_wh for reading in readings if reading.energy_wh is not None]
-    fitting = [register for register in registers if row.meter_start_wh <= register < METER_MAX_WH]
+    lowest_wh = 0 if start_wh is None else start_wh
+    fitting = [register for register in registers if lowest_wh <= register <= highest_wh]
     return round(max(fitting)) if fitting else None
+
+
+def _first_register(readings: Sequence[Reading], now: datetime) -> int | None:
+    """Return the register of the begin, else the earliest of these readings; None without a possible one."""
+    registers = [
+        (reading.context != "Transaction.Begin", believed(reading.told_at, now), reading.energy_wh)
+        for reading in readings
+        if reading.energy_wh is not None and 0 <= reading.energy_wh < METER_MAX_WH
+    ]
+    return round(min(registers)[2]) if registers else None
+
+
+def _highest(row: Any, start_wh: int | None, at: datetime, heard_at: datetime) -> int:
+    """Return the highest register that a transaction can have reached by this instant."""
+    if start_wh is None:
+        return METER_MAX_WH
+    floor = TIMED_MIN if is_believed(row.start_told_at, row.start_heard_at) else UNTIMED_MIN
+    # Of the charger's own span and ours the longer one: its clock may have been set in between, and what
+    # was told late was heard at once.
+    span = max(at - row.started_at, heard_at - row.start_heard_at, floor)
+    hours: float = span.total_seconds() / 3600
+    return min(start_wh + round(POWER_MAX_W * hours) + ENERGY_SLACK_WH, METER_MAX_WH)
 
 
 # --- the end --------------------------------------------------------------------------------------
@@ -378,7 +430,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
         sample_rows.extend(
             _sample(place, row.connector, row.number, reading, work.now) for reading in said.readings
         )
-        if row.number not in values and _says_more(row, said):
+        if row.number not in values and _says_more(row, said, work.now):
             values[row.number] = _ended_values(row, said, work.now)
             _emit(work, row, "ended")
     store.insert_samples(work, sample_rows)
@@ -398,38 +450,57 @@ def _is_stray(row: Any, place: Place, said: Ended) -> bool:
     return _is_settled(row) and not row.is_estimated and _meter(said.meter_wh) > row.meter_stop_wh
 
 
-def _is_plausible(row: Any, said: Ended) -> bool:
-    """Say whether the register of a stop can be right.
+@dataclass(frozen=True, slots=True)
+class _Registers:
+    """What the registers of a stop come to."""
 
-    One below the start would be negative energy. One that shows none, although readings did, comes from
-    a charger that always writes the same (quirk Q43).
+    start_wh: int
+    stop_wh: int
+    is_plausible: bool
+
+
+def _registers(row: Any, said: Ended, now: datetime) -> _Registers:
+    """Return where a transaction began and ended, and whether the register of its stop can be right.
+
+    One below the start or below what was read since would undo energy, one far above both is more than
+    any connector gives. One that shows no energy, although readings did, comes from a charger that
+    always writes the same (quirk Q43). Where the stop's own register is no use, the last good one counts.
     """
-    start_wh: int = row.meter_start_wh
     meter_wh = _meter(said.meter_wh)
-    return meter_wh > start_wh or meter_wh == start_wh == _last_register(row, said)
+    start_wh: int | None = row.meter_start_wh
+    if start_wh is None:
+        start_wh = _first_register(said.readings, now)
+    if start_wh is None:
+        start_wh = meter_wh
+    # A repeat must not become possible because it comes later.
+    heard_at = row.end_heard_at if _is_settled(row) else now
+    at = said.told_at if said.told_at is not None and is_believed(said.told_at, now) else heard_at
+    highest_wh = _highest(row, start_wh, at, heard_at)
+    last_wh: int = start_wh if row.meter_last_wh is None else row.meter_last_wh
+    last_wh = max(last_wh, _register(said.readings, start_wh, highest_wh) or last_wh)
+    if meter_wh <= start_wh:
+        is_plausible = meter_wh == start_wh == last_wh
+    else:
+        is_plausible = last_wh - ROUNDING_WH <= meter_wh <= highest_wh
+    return _Registers(start_wh, meter_wh if is_plausible else last_wh, is_plausible)
 
 
-def _last_register(row: Any, said: Ended) -> int:
-    last_wh: int = row.meter_last_wh
-    return max(last_wh, _register(row, said.readings) or last_wh)
-
-
-def _says_more(row: Any, said: Ended) -> bool:
+def _says_more(row: Any, said: Ended, now: datetime) -> bool:
     """Say whether a stop tells more than what is known of the end of its transaction."""
-    return not _is_settled(row) or (row.is_estimated and _is_plausible(row, said))
+    return not _is_settled(row) or (row.is_estimated and _registers(row, said, now).is_plausible)
 
 
 def _ended_values(row: Any, said: Ended, now: datetime) -> dict[str, Any]:
-    is_plausible = _is_plausible(row, said)
+    registers = _registers(row, said, now)
     return _end_values(
         row.number,
         ended_at=max(believed(said.told_at, now), row.started_at),
         told_at=said.told_at,
         heard_at=now,
-        # Where the stop's own register is no use, the last good one counts.
-        meter_wh=_meter(said.meter_wh) if is_plausible else _last_register(row, said),
+        start_wh=registers.start_wh,
+        meter_wh=registers.stop_wh,
         reason=said.reason or "Local",
-        is_estimated=not is_plausible,
+        is_estimated=not registers.is_plausible,
     )
 
 
@@ -446,7 +517,7 @@ def _resolve(open_rows: Sequence[Any], place: Place, said: Ended, now: datetime)
         if row.charger_id == place.charger_id
         and (not said.id_tag or tag_key(said.id_tag) == tag_key(row.id_tag))
         and believed(said.told_at, now) >= row.started_at - SKEW
-        and said.meter_wh >= row.meter_start_wh
+        and (row.meter_start_wh is None or said.meter_wh >= row.meter_start_wh)
     ]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -470,7 +541,10 @@ def _orphan(work: Work, place: Place, said: Ended, key: str, row: Any) -> dict[s
 
 
 def _transaction(row: Any) -> Transaction:
+    # Without any register yet there is no energy yet.
+    start_wh = row.meter_start_wh or 0
     stop_wh = row.meter_stop_wh
+    last_wh = row.meter_last_wh if stop_wh is None else stop_wh
     return Transaction(
         id=row.id,
         number=row.number,
@@ -485,14 +559,14 @@ def _transaction(row: Any) -> Transaction:
         verdict=row.verdict,
         started_at=row.started_at,
         ended_at=row.ended_at,
-        meter_start_wh=row.meter_start_wh,
+        meter_start_wh=start_wh,
         meter_stop_wh=stop_wh,
-        energy_wh=(row.meter_last_wh if stop_wh is None else stop_wh) - row.meter_start_wh,
+        energy_wh=(start_wh if last_wh is None else last_wh) - start_wh,
         power_w=row.power_w,
         soc_percent=row.soc_percent,
         metered_at=row.metered_at,
         stop_reason=row.stop_reason,
-        is_estimated=row.is_estimated,
+        is_estimated=row.is_estimated or row.is_start_estimated,
     )
 
 
@@ -553,12 +627,15 @@ def samples(
     return [_to_sample(row) for row in store.samples_of(work, transaction.number, after=after, limit=limit)]
 
 
-def latest_sample(work: Work, charger_id: str, connector: int) -> Sample | None:
-    """Return the newest reading of a connector, if there is one that the actor may see. Raises: NotFound."""
+def latest_sample(work: Work, charger_id: str, connector: int, *, number: int | None = None) -> Sample | None:
+    """Return the newest reading of a connector, if there is one that the actor may see.
+
+    With ``number`` only one of that transaction. Raises: NotFound.
+    """
     charger = chargers.get(work, charger_id)
     if Permission.VIEW_SENSITIVE not in permissions(work, charger.location_id):
         return None
-    row = store.latest_sample(work, charger_id, connector)
+    row = store.latest_sample(work, charger_id, connector, number=number)
     return _to_sample(row) if row is not None else None
 
 

@@ -40,6 +40,14 @@ _metered = (
         metered_at=sa.bindparam("at", type_=transactions.c.metered_at.type),
     )
 )
+_begun = (
+    sa.update(transactions)
+    .where(transactions.c.number == sa.bindparam("key"), transactions.c.meter_start_wh.is_(None))
+    .values(
+        meter_start_wh=sa.bindparam("start_wh", type_=sa.BigInteger),
+        meter_last_wh=sa.bindparam("start_wh", type_=sa.BigInteger),
+    )
+)
 _ended = (
     sa.update(transactions)
     .where(transactions.c.number == sa.bindparam("key"))
@@ -55,6 +63,11 @@ _ended = (
                 "power_w",
                 "stop_reason",
                 "is_estimated",
+            )
+        }
+        | {
+            "meter_start_wh": sa.func.coalesce(
+                transactions.c.meter_start_wh, sa.bindparam("start_wh", type_=sa.BigInteger)
             )
         }
     )
@@ -90,6 +103,11 @@ def find_by_numbers(work: Work, numbers: Iterable[int]) -> dict[int, Row]:
         return {}
     rows = work.rows(sa.select(transactions).where(transactions.c.number.in_(wanted)))
     return {row.number: row for row in rows}
+
+
+def set_begun(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give transactions without a start register one; each row has ``key`` for the number."""
+    work.run_many(_begun, rows)
 
 
 def set_metered(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -192,11 +210,20 @@ def samples_of(work: Work, number: int, *, after: datetime | None, limit: int) -
     return list(work.rows(query))
 
 
-def latest_sample(work: Work, charger_id: str, connector: int) -> Row | None:
-    """Return the newest reading of a connector."""
-    return work.row(
+def latest_sample(work: Work, charger_id: str, connector: int, *, number: int | None) -> Row | None:
+    """Return the newest reading of a connector since its charger was claimed."""
+    query = (
         sa.select(samples)
-        .where(samples.c.charger_id == charger_id, samples.c.connector == connector)
+        .join(chargers, chargers.c.id == samples.c.charger_id)
+        .where(
+            samples.c.charger_id == charger_id,
+            samples.c.connector == connector,
+            # What was heard before the charger came to this location is somebody else's.
+            samples.c.heard_at >= chargers.c.claimed_at,
+        )
         .order_by(samples.c.at.desc())
         .limit(1)
     )
+    if number is not None:
+        query = query.where(samples.c.number == number)
+    return work.row(query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -40,13 +41,17 @@ def _recent_tokens() -> Recent:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One HTTP door: its name in metrics, the parts it works with, and what it counts."""
+    """One HTTP door: its name in metrics, the parts it works with, and what it counts.
+
+    ``closing`` is set when the server stops, for whatever would else go on.
+    """
 
     name: str
     ctx: Context
     key: bytes = field(repr=False)
     limits: Limits
     noted_tokens: Recent = field(default_factory=_recent_tokens)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def open_door(name: str, ctx: Context) -> Door:

@@ -21,6 +21,8 @@ from voltyard.kernel.limits import LOGINS_PER_MINUTE_MAX, REQUESTS_PER_MINUTE_MA
 
 KEYS_MAX = 20_000
 STREAMS_PER_USER_MAX = 32
+LOGINS_ADDRESSES_MAX = 10
+"""A person's bucket lets this many addresses try as often as each may, so that one cannot empty it."""
 NEIGHBOURS_V6 = 64
 """One household or office holds a whole /64 of IPv6 addresses."""
 
@@ -83,6 +85,7 @@ class Limits:
         self._trusted = networks(trusted_proxies)
         self._requests = Buckets(requests_per_minute)
         self._logins = Buckets(logins_per_minute)
+        self._logins_of_person = Buckets(logins_per_minute * LOGINS_ADDRESSES_MAX)
         self._streams: Counter[str] = Counter()
 
     def request(self, who: str) -> tuple[Left, dict[str, str]]:
@@ -94,17 +97,16 @@ class Limits:
         }
 
     def log_in(self, address: str, email: str) -> None:
-        """Count an attempt to log in, both for the address and for the person. Raises: TooMany."""
+        """Count an attempt to log in, for the address and then for the person. Raises: TooMany.
+
+        What the address may not try counts against nobody: else one address could lock out many people.
+        """
         now_s = self._clock.monotonic()
-        taken = [
-            self._logins.take(f"address {address}", now_s),
-            self._logins.take(f"email {email.strip().lower()[:254]}", now_s),
-        ]
-        if not all(left.is_allowed for left in taken):
-            raise TooMany(
-                "too many attempts to log in: wait a moment",
-                retry_after_s=max(left.retry_after_s for left in taken),
-            )
+        left = self._logins.take(address, now_s)
+        if left.is_allowed:
+            left = self._logins_of_person.take(email.strip().lower()[:254], now_s)
+        if not left.is_allowed:
+            raise TooMany("too many attempts to log in: wait a moment", retry_after_s=left.retry_after_s)
 
     @contextmanager
     def stream(self, user_id: str) -> Iterator[None]:

@@ -3,13 +3,14 @@
 The bus is heard from the moment of opening, nothing is replayed: a client that comes back, or that
 was too slow, hears ``lost`` and reads again what it shows. What one may see is read anew every few
 seconds, and when a location is named that was never heard of. The stream ends when the client goes,
-or when its session or token no longer counts.
+when its session or token no longer counts, or when the server stops.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
@@ -33,6 +34,7 @@ RETRY_MS = 3_000
 UNKNOWN_LOOKS_S = 1.0
 """At most this often a look into the database for a location that was never heard of."""
 FOREIGN_MAX = 10_000
+GOOD_BYE_S = 1.0
 NOWHERE = "none"
 """The place of chargers that nobody has claimed; only administrators hear of them."""
 
@@ -150,10 +152,13 @@ class EventStream(Response):
                     await self._tell(send, Heard("lost", "{}"))
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._await_leaving(receive))
+                    tasks.create_task(self._await_closing())
                     tasks.create_task(self._keep_alive(send))
                     tasks.create_task(self._pass_on(listening, send))
         except* _Over:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with suppress(TimeoutError):  # a client that takes nothing does not take the end either
+                async with asyncio.timeout(GOOD_BYE_S):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             STREAMS.labels(door.name).dec()
             await listening.stop()
@@ -161,6 +166,10 @@ class EventStream(Response):
     async def _await_leaving(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        raise _Over
+
+    async def _await_closing(self) -> None:
+        await self._watch.door.closing.wait()
         raise _Over
 
     async def _keep_alive(self, send: Send) -> None:

@@ -46,6 +46,13 @@ def from_cursor(cursor: str) -> str:
         raise _bad_cursor() from wrong
 
 
+def to_number(text: str) -> int | None:
+    """Read a whole number that the tables can hold, the largest for one beyond; None if it is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS_MAX):
+        return None
+    return min(int(text), NUMBER_MAX)
+
+
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[T]):
     """One page: its items, and the cursor of the page behind it, if there is one."""
@@ -79,10 +86,10 @@ class Paging:
         """Return the number behind which the page begins. Raises: BadCursor."""
         if self.cursor is None:
             return None
-        key = from_cursor(self.cursor)
-        if not (key.isascii() and key.isdecimal() and len(key) <= NUMBER_DIGITS_MAX):
+        number = to_number(from_cursor(self.cursor))
+        if number is None:
             raise _bad_cursor()
-        return min(int(key), NUMBER_MAX)
+        return number
 
     def after_instant(self) -> datetime | None:
         """Return the instant behind which the page begins. Raises: BadCursor."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from voltyard.accounts import service as accounts
 from voltyard.chargers import calls, commands
+from voltyard.chargers import service as chargers
 from voltyard.kernel import leases
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
@@ -24,6 +25,9 @@ async def keep_house(ctx: Context) -> None:
     """Do one round of housekeeping, each step in a Work of its own."""
     await ctx.db.work(ACTOR, commands.expire_left_over)
     await ctx.db.work(ACTOR, accounts.forget_old_sessions)
+    await ctx.db.work(ACTOR, chargers.forget_old_tries)
+    while await ctx.db.work(ACTOR, chargers.forget_left):
+        pass
     while await ctx.db.work(ACTOR, calls.prune):
         pass  # in bites, so that nobody waits long for the writer
 

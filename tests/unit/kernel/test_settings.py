@@ -283,3 +283,9 @@ def test_processes_that_start_at_once_get_the_same_secret(tmp_path: Path):
     assert secrets == {(data / "secret.key").read_text()}
     assert [path.name for path in data.iterdir()] == ["secret.key"]
     assert stat.S_IMODE((data / "secret.key").stat().st_mode) == 0o600
+
+
+def test_the_data_folder_is_for_its_owner_only(tmp_path):
+    settings = Settings(data=tmp_path / "new", secret="x")
+    settings.make_data()
+    assert settings.data.stat().st_mode & 0o077 == 0

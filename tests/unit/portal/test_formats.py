@@ -83,3 +83,10 @@ def test_yesterday_is_counted_in_midnights():
     now = datetime(2026, 7, 14, 22, 30, tzinfo=UTC)
     assert formats.days_ago(now - timedelta(minutes=20), now, AMSTERDAM) == 0
     assert formats.days_ago(now - timedelta(minutes=40), now, AMSTERDAM) == 1
+
+
+def test_a_zone_is_named_where_its_clocks_show_another_hour():
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    assert formats.zone_name(at, ZoneInfo("Europe/Copenhagen"), AMSTERDAM) == ""
+    assert formats.zone_name(at, AMSTERDAM, ZoneInfo("UTC")) == "Amsterdam"
+    assert formats.zone_name(at, ZoneInfo("Europe/Copenhagen"), ZoneInfo("UTC"), "da") == "København"

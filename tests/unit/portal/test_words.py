@@ -53,7 +53,8 @@ def test_reasons_are_told_in_words():
 
 def test_commands_are_named_by_what_they_do():
     assert words.command("RemoteStartTransaction") == words.command("StartCharging") == "Start charging"
-    assert words.command("GetDiagnostics") == "GetDiagnostics"
+    assert words.command("GetDiagnostics") == "Fetch diagnostics"
+    assert words.command("MakeCoffee") == "MakeCoffee"
 
 
 @pytest.mark.parametrize("status", CommandStatus)

@@ -5,7 +5,15 @@ from starlette.requests import HTTPConnection
 
 from voltyard.kernel.clock import FakeClock
 from voltyard.kernel.errors import TooMany
-from voltyard.web.limits import STREAMS_PER_USER_MAX, Buckets, Limits, client_address, neighbourhood, networks
+from voltyard.web.limits import (
+    LOGINS_ADDRESSES_MAX,
+    STREAMS_PER_USER_MAX,
+    Buckets,
+    Limits,
+    client_address,
+    neighbourhood,
+    networks,
+)
 
 
 @given(st.lists(st.floats(0, 120), max_size=50))
@@ -35,16 +43,23 @@ def test_memory_is_bounded():
     assert len(buckets) == 10
 
 
-def test_logins_are_counted_for_the_address_and_for_the_person():
+def test_logins_are_counted_for_the_address():
     limits = Limits(FakeClock(), logins_per_minute=2)
-    limits.log_in("192.0.2.1", "Ann@example.com")
-    limits.log_in("192.0.2.2", "ann@example.com ")
-    with pytest.raises(TooMany) as refused:
-        limits.log_in("192.0.2.3", "ann@example.com")
-    assert refused.value.facts["retry_after_s"] == 30
+    limits.log_in("192.0.2.1", "ann@example.com")
     limits.log_in("192.0.2.1", "bob@example.com")
-    with pytest.raises(TooMany):
+    with pytest.raises(TooMany) as refused:
         limits.log_in("192.0.2.1", "carl@example.com")
+    assert refused.value.facts["retry_after_s"] == 30
+    limits.log_in("192.0.2.2", "carl@example.com")
+
+
+def test_logins_are_counted_for_the_person_over_all_addresses():
+    limits = Limits(FakeClock(), logins_per_minute=1)
+    for number in range(LOGINS_ADDRESSES_MAX):
+        limits.log_in(f"192.0.2.{number}", ("Ann@example.com", " ann@example.com")[number % 2])
+    with pytest.raises(TooMany):
+        limits.log_in("198.51.100.1", "ann@example.com")
+    limits.log_in("198.51.100.2", "bob@example.com")
 
 
 def test_streams_are_counted_while_they_last():

@@ -199,7 +199,7 @@ def _read_start(payload: bytes, flaws: list[str]) -> Said | Malformed:
     return Started(
         start.connector_id,
         _tag(start.id_tag, flaws),
-        start.meter_start or 0,
+        start.meter_start,
         _timestamp(start.timestamp, flaws),
         start.reservation_id,
     )

@@ -274,7 +274,7 @@ def without(payload: dict[str, Any], *fields: str) -> dict[str, Any]:
             "Q31",
             "StartTransaction",
             without(START, "meterStart", "timestamp"),
-            Started(1, "04A1", 0),
+            Started(1, "04A1", None),
             ["missing_meterStart", "missing_timestamp"],
         ),
         (

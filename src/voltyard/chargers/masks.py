@@ -1,0 +1,52 @@
+"""Secrets in what is asked of a charger: masked before it is written down or shown.
+
+A secret is known by its name: the member of an object, or the configuration key beside a value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from voltyard.kernel.errors import Invalid
+from voltyard.kernel.wire import decode, encode
+
+MASK = "***"
+_SECRET = re.compile("password|secret|key", re.IGNORECASE)
+# Named like secrets, but none: the field that names a configuration key, a limit, a public key's hash.
+_HARMLESS = frozenset(("key", "getconfigurationmaxkeys", "issuerkeyhash"))
+
+
+def is_secret(name: object) -> bool:
+    """Say whether what goes by this name is kept to oneself."""
+    return isinstance(name, str) and bool(_SECRET.search(name)) and name.lower() not in _HARMLESS
+
+
+def masked(text: str) -> str:
+    """Return a JSON text with its secrets masked; without any, the very text."""
+    try:
+        said = decode(text, object)
+    except Invalid:
+        return MASK if _SECRET.search(text) else text
+    hidden = _mask(said)
+    return text if hidden == said else encode(hidden).decode()
+
+
+def _mask(said: Any) -> Any:
+    if isinstance(said, list):
+        return [_mask(each) for each in said]
+    if not isinstance(said, dict):
+        return said
+    variable = said.get("variable")
+    named = (said.get("key"), variable.get("name") if isinstance(variable, dict) else None)
+    has_secret = any(map(is_secret, named))
+    return {
+        name: MASK
+        if _is_value(value) and (is_secret(name) or (has_secret and name in {"value", "attributeValue"}))
+        else _mask(value)
+        for name, value in said.items()
+    }
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
