@@ -92,7 +92,7 @@ def _check(name: str, id_tag: str) -> None:
     if not name.strip() or len(name) > 255 or not name.isprintable():
         wrong.append(("/name", "a name of 1 to 255 characters"))
     if not tag_key(id_tag):
-        wrong.append(("/id_tag", "the number that the reader sees; use Scan a card if it is not known"))
+        wrong.append(("/id_tag", "the number that the reader sees, such as 04A1B2C3"))
     elif len(id_tag) > TAG_LENGTH_MAX or not (id_tag.isascii() and id_tag.isprintable()):
         wrong.append(("/id_tag", f"at most {TAG_LENGTH_MAX} letters, digits and signs of ASCII"))
     if wrong:

@@ -6,7 +6,7 @@ import zoneinfo
 from collections import Counter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Depends, Form
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
@@ -56,6 +56,28 @@ async def show_all(here: Here, q: str = "", after: str = "") -> Response:
     return here.page("locations.html", q=q, after=after, **await here.read(list_view, q, after or None))
 
 
+def typed_location(
+    name: Text = "",
+    street: Text = "",
+    postcode: Text = "",
+    city: Text = "",
+    country: Text = "",
+    timezone: Text = "",
+) -> dict[str, str]:
+    """Return what was typed into the form of a location."""
+    return {
+        "name": name,
+        "street": street,
+        "postcode": postcode,
+        "city": city,
+        "country": country,
+        "timezone": timezone,
+    }
+
+
+Typed = Annotated[dict[str, str], Depends(typed_location)]
+
+
 @router.get("/locations/new")
 async def show_new(here: Here) -> Response:
     """Show the form for a new location."""
@@ -65,24 +87,8 @@ async def show_new(here: Here) -> Response:
 
 
 @router.post("/locations/new")
-async def create(
-    here: Here,
-    name: Text = "",
-    street: Text = "",
-    postcode: Text = "",
-    city: Text = "",
-    country: Text = "",
-    timezone: Text = "",
-) -> Response:
+async def create(here: Here, typed: Typed) -> Response:
     """Create a location."""
-    typed = {
-        "name": name,
-        "street": street,
-        "postcode": postcode,
-        "city": city,
-        "country": country,
-        "timezone": timezone,
-    }
     try:
         made = await here.work(locations.create, **typed)
     except Invalid as wrong:
@@ -212,25 +218,8 @@ async def show_settings(here: Here, location_id: str) -> Response:
 
 
 @router.post("/locations/{location_id}/settings")
-async def change(
-    here: Here,
-    location_id: str,
-    name: Text = "",
-    street: Text = "",
-    postcode: Text = "",
-    city: Text = "",
-    country: Text = "",
-    timezone: Text = "",
-) -> Response:
+async def change(here: Here, location_id: str, typed: Typed) -> Response:
     """Change a location."""
-    typed = {
-        "name": name,
-        "street": street,
-        "postcode": postcode,
-        "city": city,
-        "country": country,
-        "timezone": timezone,
-    }
     try:
         await here.work(locations.change, location_id, **typed)
     except Invalid as wrong:
