@@ -50,6 +50,8 @@ LEASE_S = 30.0
 LEASE_BEAT_S = 9.0
 JOB_BEAT_S = 5.0
 JOB_TRIES_MAX = 8
+JOBS_AT_ONCE = 32
+"""Jobs that one worker does at a time; most of them wait for a charger."""
 LISTENER_QUEUE_MAX = 1_000
 BUS_BYTES_MAX = 1024 * 1024
 """A longer message is refused by the bus; it is the default of NATS, too."""

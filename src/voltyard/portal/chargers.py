@@ -230,7 +230,7 @@ def overview_view(work: Work, charger_id: str) -> dict[str, Any]:
 @router.get("/chargers/{charger_id}")
 async def show(here: Here, charger_id: str) -> Response:
     """Show a charger and what happens at its connectors."""
-    return here.page("charger.html", tab="overview", **await here.read(overview_view, charger_id))
+    return here.page("charger_overview.html", tab="overview", **await here.read(overview_view, charger_id))
 
 
 @router.get("/chargers/{charger_id}/live")
@@ -259,7 +259,7 @@ def transactions_view(work: Work, charger_id: str, after: int | None) -> dict[st
 async def show_transactions(here: Here, charger_id: str, after: str = "") -> Response:
     """Show the transactions of a charger."""
     values = await here.read(transactions_view, charger_id, to_number(after))
-    return here.page("charger.html", tab="transactions", after=after, **values)
+    return here.page("charger_transactions.html", tab="transactions", after=after, **values)
 
 
 def commands_view(work: Work, charger_id: str, after: str | None) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def commands_view(work: Work, charger_id: str, after: str | None) -> dict[str, A
 async def show_commands(here: Here, charger_id: str, after: str = "") -> Response:
     """Show what was asked of a charger, by whom, and what became of it."""
     values = await here.read(commands_view, charger_id, after or None)
-    return here.page("charger.html", tab="commands", after=after, **values)
+    return here.page("charger_commands.html", tab="commands", after=after, **values)
 
 
 @router.get("/chargers/{charger_id}/details")
@@ -287,7 +287,9 @@ async def show_details(here: Here, charger_id: str) -> Response:
     """Show what a charger is, and what can be changed of it."""
     values = await here.read(frame, charger_id)
     form = shells.Form({"name": values["charger"].name}, {})
-    return here.page("charger.html", tab="details", form=form, ocpp_url=here.ctx.settings.ocpp_url, **values)
+    return here.page(
+        "charger_details.html", tab="details", form=form, ocpp_url=here.ctx.settings.ocpp_url, **values
+    )
 
 
 @router.post("/chargers/{charger_id}/rename")
@@ -298,7 +300,7 @@ async def rename(here: Here, charger_id: str, name: Text = "") -> Response:
     except Invalid as wrong:
         values = await here.read(frame, charger_id)
         return here.page(
-            "charger.html",
+            "charger_details.html",
             status=status_of(type(wrong)),
             tab="details",
             form=refused({"name": name}, wrong),

@@ -35,6 +35,19 @@ STATUS: Final[Mapping[str, Look]] = {
 }
 UNKNOWN = Look(_("Not told yet"), "mute")
 
+CHARGER_TABS: Final = (
+    ("overview", _("Overview")),
+    ("transactions", _("Transactions")),
+    ("diagnostics", _("Diagnostics")),
+    ("configuration", _("Configuration")),
+    ("parameters", _("Parameters")),
+    ("commands", _("Commands")),
+    ("logs", _("Logs")),
+    ("reservations", _("Reservations")),
+    ("updates", _("Firmware and files")),
+    ("findings", _("Findings")),
+)
+
 CONNECTION: Final[Mapping[str, Look]] = {
     "online": Look(_("Online"), "good"),
     "offline": Look(_("Offline"), "mute"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import LEASE_BEAT_S
 from voltyard.kernel.log import logger
+from voltyard.worker.jobs import Jobs
 
 ACTOR = system("worker")
 HOUSEKEEPING = "housekeeping"
@@ -33,10 +35,16 @@ async def keep_house(ctx: Context) -> None:
 
 
 async def run(ctx: Context, ready: Callable[[], None]) -> None:
-    """Keep house on a beat while this process holds the lease, until cancelled."""
+    """Do jobs, and keep house on a beat while this process holds the lease, until cancelled."""
     holder = f"{socket.gethostname()}:{os.getpid()}"[:64]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Jobs(ctx, holder).run())
+        group.create_task(_keep_house(ctx, holder))
+        ready()
+
+
+async def _keep_house(ctx: Context, holder: str) -> None:
     log = logger("worker")
-    ready()
     while True:
         try:
             if await ctx.db.work(ACTOR, leases.take, HOUSEKEEPING, holder):

@@ -1,0 +1,1 @@
+"""Reservations: a connector kept free for one card until an instant."""

@@ -1,0 +1,101 @@
+"""Which function does which durable job, and the loop that claims them.
+
+A job is a message that a room enqueued with the state it belongs to. Its function takes the context
+and the message; it may be run twice, so it looks at the state before it acts. What it raises is tried
+again after a growing pause; a refusal would be the same next time, so it parks the job at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from voltyard.kernel import jobs
+from voltyard.kernel.actor import system
+from voltyard.kernel.context import Context
+from voltyard.kernel.errors import Refused, TooMany, VoltyardError
+from voltyard.kernel.jobs import Job
+from voltyard.kernel.limits import JOB_BEAT_S, JOBS_AT_ONCE, LISTENER_QUEUE_MAX
+from voltyard.kernel.log import logger
+from voltyard.kernel.wire import Message, decode
+
+ACTOR = system("worker")
+
+Do = Callable[[Context, Any], Awaitable[None]]
+
+JOBS: Mapping[type[Message], Do] = MappingProxyType({})
+"""Every kind of job, and the function of its room that does it."""
+
+
+class Jobs:
+    """Claims jobs that are due and does them, a bounded number at a time."""
+
+    def __init__(self, ctx: Context, holder: str, known: Mapping[type[Message], Do] = JOBS) -> None:
+        self._ctx = ctx
+        self._holder = holder
+        self._known = {kind.__name__: (kind, do) for kind, do in known.items()}
+        self._free = JOBS_AT_ONCE
+        self._wake = asyncio.Event()
+        self._log = logger("jobs")
+
+    async def run(self) -> None:
+        """Do jobs until cancelled: at once when told that there are some, else on a beat."""
+        listening = await self._ctx.bus.listen(jobs.WAKE, queue_max=LISTENER_QUEUE_MAX)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat())
+                group.create_task(self._hear(listening))
+                while True:
+                    self._wake.clear()
+                    for job in await self._claimed():
+                        self._free -= 1
+                        group.create_task(self._do(job))
+                    await self._wake.wait()
+        finally:
+            await listening.stop()
+
+    async def _beat(self) -> None:
+        while True:
+            await self._ctx.clock.sleep(JOB_BEAT_S)
+            self._wake.set()
+
+    async def _hear(self, listening: Any) -> None:
+        while True:
+            await listening.next()
+            self._wake.set()
+
+    async def _claimed(self) -> list[Job]:
+        if self._free <= 0:
+            return []
+        try:
+            return await self._ctx.db.work(ACTOR, jobs.claim, self._holder, most=self._free)
+        except VoltyardError as wrong:
+            self._log.warning("jobs put off", why=str(wrong))
+        except Exception:  # what is due is still due at the next beat
+            self._log.exception("jobs could not be claimed")
+        return []
+
+    async def _do(self, job: Job) -> None:
+        try:
+            try:
+                await self._try(job)
+            except Exception as wrong:
+                if not isinstance(wrong, VoltyardError):
+                    self._log.exception("a job failed", kind=job.kind)
+                is_final = isinstance(wrong, Refused) and not isinstance(wrong, TooMany)
+                await self._ctx.db.work(
+                    ACTOR, jobs.failed, job, self._holder, repr(wrong)[:2_000], is_final=is_final
+                )
+            else:
+                await self._ctx.db.work(ACTOR, jobs.done, job.id, self._holder)
+        except Exception as wrong:  # the claim runs out and the job is tried again
+            self._log.warning("a job's end was not noted", kind=job.kind, why=repr(wrong))
+        finally:
+            self._free += 1
+            self._wake.set()
+
+    async def _try(self, job: Job) -> None:
+        kind, do = self._known[job.kind]
+        await do(self._ctx, decode(job.body, kind))
