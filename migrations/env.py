@@ -25,7 +25,12 @@ for tables in sorted(PACKAGE.glob("*/tables.py")):
 
 
 def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
-    """Write our column type by its name."""
+    """Write our column type by its name, and a default that is true or false so that both databases take it.
+
+    As an expression it would have SQLite's table copied, and the copy counts its numbers from the start again.
+    """
+    if kind == "server_default" and isinstance(arg := getattr(item, "arg", None), sa.False_ | sa.True_):
+        return "'1'" if isinstance(arg, sa.True_) else "'0'"
     if kind == "type" and isinstance(item, UtcTime):
         autogen.imports.add("from voltyard.kernel.db import UtcTime")
         return "UtcTime()"
@@ -38,7 +43,7 @@ def number(_context: Any, _revision: Any, directives: list[Any]) -> None:
         if script.upgrade_ops.is_empty():
             directives.clear()
             return
-        script.rev_id = f"{int(script.head.partition('@')[0]) + 1 if script.head.isdigit() else 1:04}"
+        script.rev_id = f"{int(migrate.scripts().get_current_head() or 0) + 1:04}"
 
 
 engine = sa.create_engine("sqlite://")

@@ -661,7 +661,9 @@ def is_unable(outcome: Outcome | None) -> bool:
 class Hello(Message, frozen=True):
     """A charger knocks: who it says it is and what it proves it with.
 
-    ``password`` is base64 of the bytes that it sent, None when it sent none.
+    ``password`` is base64 of the bytes that it sent, None when it sent none. ``certificate`` is base64 of the
+    DER form of the client certificate that it holds the key of; nobody has looked yet who issued it.
+    ``flaws`` are the kinds of deviations that were tolerated in how it knocked.
     """
 
     identity: str
@@ -670,6 +672,9 @@ class Hello(Message, frozen=True):
     version: str
     address: str
     password: str | None = None
+    is_tls: bool = False
+    certificate: str | None = None
+    flaws: tuple[str, ...] = ()
 
 
 class Entry(StrEnum):
@@ -678,14 +683,21 @@ class Entry(StrEnum):
     WELCOME = "welcome"
     UNKNOWN = "unknown"
     WRONG_PASSWORD = "wrong_password"
+    NOT_TLS = "not_tls"
+    NO_CERTIFICATE = "no_certificate"
+    WRONG_CERTIFICATE = "wrong_certificate"
     FULL = "full"
 
 
 class Welcome(Message, frozen=True):
-    """The reply to a Hello."""
+    """The reply to a Hello: what a charger is by its last boot, and the time zone of where it stands."""
 
     entry: Entry
     charger_id: str = ""
+    vendor: str = ""
+    model: str = ""
+    firmware: str = ""
+    timezone: str = "UTC"
 
 
 class Heard(Message, frozen=True):
@@ -700,9 +712,10 @@ class Heard(Message, frozen=True):
 
 
 class Replied(Message, frozen=True):
-    """The reply to Heard; it exists only once the saying is committed."""
+    """The reply to Heard; it exists only once the saying is committed, in the log under this number."""
 
     reply: Reply
+    number: int = 0
 
 
 class Gone(Message, frozen=True):
@@ -737,6 +750,7 @@ class Asked(Message, frozen=True):
     priority: Priority
     origin: str
     timeout_s: float
+    command_id: str = ""
 
 
 class Told(Message, frozen=True):
@@ -745,3 +759,82 @@ class Told(Message, frozen=True):
     outcome: Outcome
     action: str
     request: str
+
+
+# --- what the gateway saw, for the flight recorder -------------------------------------------------
+
+
+class CallStatus(StrEnum):
+    """What became of a call on the wire."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class CallTraced(Message, frozen=True):
+    """A call that no saying carried to the log: one of ours, or one of the charger's that was not understood.
+
+    ``payload`` and ``answer`` are the raw JSON, shortened where they are very long; an empty ``action``
+    stands for a frame that is no call. ``command_id`` names the command that a call of ours belongs to.
+    """
+
+    charger_id: str
+    session_id: str
+    message_id: str
+    is_outward: bool
+    origin: str
+    command_id: str
+    action: str
+    payload: str
+    at: datetime
+    status: CallStatus
+    answer: str | None = None
+    latency_ms: float | None = None
+
+
+class AnswerTraced(Message, frozen=True):
+    """How the call with this number in the log was answered."""
+
+    number: int
+    status: CallStatus
+    answer: str
+    latency_ms: float
+    at: datetime
+
+
+class LateAnswer(Message, frozen=True):
+    """What a charger answered to a command after its time limit."""
+
+    command_id: str
+    status: str
+    is_accepted: bool
+    answer: str
+
+
+class FlawTold(Message, frozen=True):
+    """A deviation from OCPP that was tolerated, ``count`` times since it was last told.
+
+    ``sample`` is one frame or payload in which it was seen, shortened.
+    """
+
+    charger_id: str
+    kind: str
+    count: int
+    action: str
+    sample: str
+
+
+class Traced(Message, frozen=True):
+    """What a gateway saw since it last told."""
+
+    calls: tuple[CallTraced, ...] = ()
+    answers: tuple[AnswerTraced, ...] = ()
+    late: tuple[LateAnswer, ...] = ()
+    flaws: tuple[FlawTold, ...] = ()
+
+
+class TracedNumbers(Message, frozen=True):
+    """The reply to Traced: the numbers of its calls in the log, in their order."""
+
+    numbers: tuple[int, ...] = ()

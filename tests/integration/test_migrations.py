@@ -198,3 +198,19 @@ async def test_an_upgrade_waits_for_the_lock_of_another_process(tmp_path, monkey
     other.close()
     await waiting
     assert "users" in await in_database(empty_sqlite_url, tables)
+
+
+def test_numbers_that_count_by_themselves_still_do_after_every_migration(empty_sqlite_url):
+    # A copied table would count from its largest row again, and give a forgotten number a second time.
+    upgrade(empty_sqlite_url)
+    import_all_tables()
+    with sqlite3.connect(sa.make_url(empty_sqlite_url).database) as connection:
+        counting = {
+            name
+            for (name,) in connection.execute(
+                "select name from sqlite_master where sql like '%AUTOINCREMENT%'"
+            )
+        }
+    assert counting == {
+        table.name for table in metadata.tables.values() if table.dialect_options["sqlite"]["autoincrement"]
+    }

@@ -88,6 +88,13 @@ class Replay:
                     self.tell(dialect.read_answer(token, payload))  # type: ignore[arg-type]
                 case session.AnsweredError(_, code, description):
                     self.tell(speech.AnswerRefused(code, description))
+                case session.AnsweredLate(token, payload, code, description):
+                    self.came_out.append(f"~ late {type(token).__name__}")
+                    self.tell(
+                        speech.AnswerRefused(code, description)
+                        if code
+                        else dialect.read_answer(token, payload)  # type: ignore[arg-type]
+                    )
                 case session.Expired(token, was_sent):
                     self.came_out.append(
                         f"~ expired {type(token).__name__} {'sent' if was_sent else 'unsent'}"

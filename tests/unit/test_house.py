@@ -30,6 +30,7 @@ ROOMS = (
 DOORS = ("api", "portal", "central", "gateway", "lines", "worker", "sim", "cli")
 PURE = (
     "speech.py",
+    "quirks.py",
     "ocpp/*",
     "proxy/*",
     "power/allocator.py",

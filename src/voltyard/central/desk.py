@@ -41,6 +41,8 @@ from voltyard.speech import (
     Started,
     StatusTold,
     Thanked,
+    Traced,
+    TracedNumbers,
     VendorTold,
     Welcome,
 )
@@ -69,7 +71,7 @@ HANDLERS: MappingProxyType[type, Handle] = MappingProxyType(
 )
 
 
-def hear(work: Work, heard: Sequence[Heard]) -> list[Reply]:
+def hear(work: Work, heard: Sequence[Heard]) -> list[Replied]:
     """Handle sayings of different chargers, kind by kind; a charger is never in a batch twice at once.
 
     (Its exchange hands up one saying at a time; should an old and a new socket speak together, their
@@ -84,8 +86,8 @@ def hear(work: Work, heard: Sequence[Heard]) -> list[Reply]:
         items = [(places[number], heard[number].said) for number in numbers]
         replies.update(zip(numbers, HANDLERS[kind](work, items), strict=True))
     chargers.seen(work, [item.charger_id for item in heard])
-    calls.log(work, heard)
-    return [replies[number] for number in range(len(heard))]
+    numbers = calls.log(work, heard)
+    return [Replied(replies[place], number) for place, number in enumerate(numbers)]
 
 
 class Desk:
@@ -98,7 +100,7 @@ class Desk:
         self._is_holding = ctx.settings.unknown_chargers is UnknownChargers.HOLD
         self._log = logger("desk")
         self._group: asyncio.TaskGroup | None = None
-        self._sayings: Batch[Heard, Reply] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
+        self._sayings: Batch[Heard, Replied] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
         self._hellos: Batch[Hello, Welcome] = Batch(ctx.db, ACTOR, self._connect, lanes=1)
 
     def _connect(self, work: Work, hellos: Sequence[Hello]) -> list[Welcome]:
@@ -129,7 +131,10 @@ class Desk:
                 self._log.warning("left as online", charger_id=welcome.charger_id, why=str(wrong))
 
     async def _heard(self, heard: Heard) -> Replied:
-        return Replied(await self._sayings.join(heard))
+        return await self._sayings.join(heard)
+
+    async def _traced(self, traced: Traced) -> TracedNumbers:
+        return TracedNumbers(tuple(await self._ctx.db.work(ACTOR, calls.trace, traced)))
 
     async def _gone(self, gone: Gone) -> Thanked:
         await self._ctx.db.work(ACTOR, chargers.disconnect, gone.charger_id, gone.session_id)
@@ -150,6 +155,7 @@ class Desk:
                 await bus.serve("central.hello", Hello, self._hello),
                 await bus.serve("central.heard", Heard, self._heard),
                 await bus.serve("central.gone", Gone, self._gone),
+                await bus.serve("central.traced", Traced, self._traced),
                 await bus.serve("central.gateway", GatewayStarted, self._gateway_started),
             ]
             ready()

@@ -33,7 +33,7 @@ from voltyard.kernel.log import logger
 from voltyard.kernel.wire import encode
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions
-from voltyard.speech import Answer, Ask, Asked, ByHand, Priority, Told, Trigger
+from voltyard.speech import Answer, Ask, Asked, ByHand, Details, Priority, Told, Trigger
 
 BUS_SLACK_S = 2.0
 KIND_LENGTH = 64
@@ -67,6 +67,8 @@ class Command:
     created_at: datetime
     sent_at: datetime | None
     finished_at: datetime | None
+    details: Details | None = None
+    """What the answer told besides, for whoever asked; it is not kept."""
 
 
 def _command(row: Any) -> Command:
@@ -160,9 +162,10 @@ async def ask(
     outcome = told.outcome
     if isinstance(outcome, Answer):
         status = CommandStatus.EXECUTED if outcome.is_accepted else CommandStatus.REJECTED
-        return await _finish(
+        done = await _finish(
             ctx, actor, command_id, status, outcome.status, outcome.payload, sent_at=sent_at, told=told
         )
+        return replace(done, details=outcome.details)
     answer = encode({"errorCode": outcome.code, "errorDescription": outcome.detail}).decode()
     return await _finish(
         ctx, actor, command_id, CommandStatus.REJECTED, outcome.code, answer, sent_at=sent_at, told=told

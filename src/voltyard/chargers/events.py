@@ -22,6 +22,28 @@ class CommandChanged(Message, frozen=True):
     status: str
 
 
+class TransferChanged(Message, frozen=True):
+    """A transfer of firmware or files went on."""
+
+    transfer_id: str
+    charger_id: str
+    location_id: str | None
+    stage: str
+
+
+class ChargerMoved(Message, frozen=True):
+    """A duty: the charger came to a location, or left one, and holds what the one before had given it."""
+
+    charger_id: str
+
+
+class ParametersChanged(Message, frozen=True):
+    """A charger's parameters were read, or somebody wants others."""
+
+    charger_id: str
+    location_id: str | None
+
+
 def subject(location_id: str | None, charger_id: str) -> str:
     """Return the subject on which events of a charger are told."""
     return f"live.{location_id or 'none'}.{charger_id}"

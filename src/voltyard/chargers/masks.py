@@ -16,18 +16,34 @@ _SECRET = re.compile("password|secret|key", re.IGNORECASE)
 # Named like secrets, but none: the field that names a configuration key, a limit, a public key's hash.
 _HARMLESS = frozenset(("key", "getconfigurationmaxkeys", "issuerkeyhash"))
 
+_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'\\]*@")
+_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'\\]*)\?[^\s#\"'\\]+")
+_TOKEN = re.compile(r"(/files/(?:up|down)/)[^/\s?#\"'\\]+")
+
 
 def is_secret(name: object) -> bool:
     """Say whether what goes by this name is kept to oneself."""
     return isinstance(name, str) and bool(_SECRET.search(name)) and name.lower() not in _HARMLESS
 
 
+def masked_address(text: str) -> str:
+    """Return a text with the secrets of the addresses in it masked.
+
+    Those are the name and password before the host, the query (signed addresses), and our own tokens.
+    """
+    if "://" not in text:
+        return text
+    return _TOKEN.sub(rf"\1{MASK}", _QUERY.sub(rf"\1?{MASK}", _USER.sub(rf"\1{MASK}@", text)))
+
+
 def masked(text: str) -> str:
     """Return a JSON text with its secrets masked; without any, the very text."""
+    if "\\" not in text and "://" not in text and not _SECRET.search(text):
+        return text  # nearly all are short, and none is worth reading
     try:
         said = decode(text, object)
     except Invalid:
-        return MASK if _SECRET.search(text) else text
+        return MASK if _SECRET.search(text) else masked_address(text)
     hidden = _mask(said)
     return text if hidden == said else encode(hidden).decode()
 
@@ -35,6 +51,8 @@ def masked(text: str) -> str:
 def _mask(said: Any) -> Any:
     if isinstance(said, list):
         return [_mask(each) for each in said]
+    if isinstance(said, str):
+        return masked_address(said)
     if not isinstance(said, dict):
         return said
     variable = said.get("variable")

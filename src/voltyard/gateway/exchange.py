@@ -12,15 +12,30 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
+from voltyard.gateway.recorder import Recorded, Recorder, shortened
 from voltyard.kernel.bus import Bus, Serving
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import ChargerOffline, Invalid, TimedOut, Unavailable, Unserved, VoltyardError
 from voltyard.kernel.limits import ANSWER_BUDGET_S, FRAME_BYTES_MAX
 from voltyard.kernel.log import logger
+from voltyard.kernel.wire import encode
 from voltyard.ocpp import session
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import dialect
-from voltyard.speech import AnswerRefused, Asked, Gone, Heard, Outcome, Replied, Thanked, Told
+from voltyard.speech import (
+    Answer,
+    AnswerRefused,
+    Asked,
+    CallStatus,
+    CallTraced,
+    Gone,
+    Heard,
+    LateAnswer,
+    Outcome,
+    Replied,
+    Thanked,
+    Told,
+)
 
 INTERNAL_ERROR = 1011
 SUPERSEDED = 1000
@@ -30,6 +45,8 @@ GOOD_BYE_BUDGET_S = 60.0
 BACKLOG_MAX = 4_096
 """Calls that one read of the socket may bring beyond the session's own queue."""
 ANSWERS = (b"[3", b"[4")
+UNCALLED = frozenset(("unreadable_frame", "unknown_answer", "late_answer", "repeated_call"))
+"""Oddities that are frames of their own and not part of a call in the log."""
 
 
 class Socket(Protocol):
@@ -52,19 +69,38 @@ class Socket(Protocol):
         ...
 
 
+class _Asking:
+    """An ask on its way: who waits for it, and its place in the record once it is sent."""
+
+    __slots__ = ("action", "asked", "done", "payload", "recorded", "sent_at")
+
+    def __init__(
+        self, asked: Asked, action: str, payload: bytes, done: asyncio.Future[bytes | AnswerRefused]
+    ) -> None:
+        self.asked = asked
+        self.action = action
+        self.payload = payload
+        self.done = done
+        self.recorded: Recorded | None = None
+        self.sent_at = 0.0
+
+
 class Exchange:
     """The exchange of one charger over one socket."""
 
-    def __init__(self, charger_id: str, session_id: str, *, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, charger_id: str, session_id: str, *, bus: Bus, clock: Clock, recorder: Recorder
+    ) -> None:
         self.charger_id = charger_id
         self.session_id = session_id
         self.heard_at = clock.monotonic()
         self.is_pinged = False
         self._bus = bus
         self._clock = clock
+        self._recorder = recorder
         self._session = session.Session(f"{session_id[-12:]}-")
         self._socket: Socket | None = None
-        self._calls: deque[Call] = deque()
+        self._calls: deque[tuple[Call, float]] = deque()
         self._backlog: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._is_over = False
@@ -90,7 +126,7 @@ class Exchange:
             self._backlog.append(data)
             self._adjust()
             return
-        self._carry_out(self._session.received(data, self.heard_at))
+        self._take(data)
 
     def alive(self) -> None:
         """The peer gave a sign of life, such as a pong."""
@@ -132,27 +168,126 @@ class Exchange:
 
     # --- carrying out effects ---
 
+    def _take(self, data: bytes) -> None:
+        effects = self._session.received(data, self._clock.monotonic())
+        for effect in effects:
+            if isinstance(effect, session.Noted):
+                self._note(effect, data)
+        self._carry_out(effects)
+
     def _carry_out(self, effects: session.Effects) -> None:
         for effect in effects:
             match effect:
+                case session.SendAsk(data, token, message_id):
+                    if self._socket is not None and not self._is_over:
+                        self._socket.send(data)
+                    self._sent(token, message_id)
                 case session.Send(data):
                     if self._socket is not None and not self._is_over:
                         self._socket.send(data)
                 case session.Heard(call):
-                    self._calls.append(call)
+                    self._calls.append((call, self._clock.monotonic()))
                     self._stir()
                 case session.Answered(token, payload):
+                    self._ended(token, CallStatus.DONE, payload)
                     _settle(token, payload)
                 case session.AnsweredError(token, code, description):
+                    self._ended(token, CallStatus.FAILED, _error(code, description))
                     _settle(token, AnswerRefused(code, description))
+                case session.AnsweredLate():
+                    self._answered_late(effect)
                 case session.Expired(token, _):
+                    self._ended(token, CallStatus.FAILED, b"")
                     _settle(token, TimedOut("the charger did not answer in time"))
                 case session.Dropped(token, _):
+                    self._ended(token, CallStatus.FAILED, b"")
                     _settle(token, ChargerOffline("the charger's connection closed before it answered"))
                 case session.Noted(what, detail):
                     self._log.info("odd", what=what, detail=detail)
                 case session.Close(code, reason):
                     self._close(code, reason)
+
+    # --- the record ---
+
+    def _sent(self, token: object, message_id: str) -> None:
+        assert isinstance(token, _Asking)
+        token.sent_at = self._clock.monotonic()
+        token.recorded = self._recorder.call(
+            self._traced(
+                message_id,
+                token.action,
+                token.payload,
+                CallStatus.PENDING,
+                is_outward=True,
+                origin=token.asked.origin,
+                command_id=token.asked.command_id,
+            )
+        )
+
+    def _traced(
+        self,
+        message_id: str,
+        action: str,
+        payload: bytes,
+        status: CallStatus,
+        *,
+        is_outward: bool = False,
+        origin: str = "",
+        command_id: str = "",
+        answer: bytes | None = None,
+        latency_s: float = 0.0,
+    ) -> CallTraced:
+        return CallTraced(
+            self.charger_id,
+            self.session_id,
+            message_id,
+            is_outward,
+            origin,
+            command_id,
+            action,
+            shortened(payload),
+            self._clock.now(),
+            status,
+            None if answer is None else shortened(answer),
+            None if answer is None else latency_s * 1000,
+        )
+
+    def _ended(self, token: object, status: CallStatus, answer: bytes) -> None:
+        assert isinstance(token, _Asking)
+        if token.recorded is not None:  # else it was never sent
+            self._recorder.end(token.recorded, status, answer, self._clock.monotonic() - token.sent_at)
+
+    def _answered_late(self, late: session.AnsweredLate) -> None:
+        """Record an answer for which nobody waits any more; its command keeps it apart."""
+        asking = late.token
+        assert isinstance(asking, _Asking)
+        self._recorder.flaw(self.charger_id, "late_answer", asking.action, late.payload)
+        if late.code:
+            self._ended(asking, CallStatus.FAILED, _error(late.code, late.description))
+            outcome: Outcome = AnswerRefused(late.code, late.description)
+        else:
+            self._ended(asking, CallStatus.DONE, late.payload)
+            outcome = dialect.read_answer(asking.asked.ask, late.payload)
+        if not asking.asked.command_id:
+            return
+        if isinstance(outcome, Answer):
+            said = LateAnswer(
+                asking.asked.command_id, outcome.status, outcome.is_accepted, shortened(outcome.payload)
+            )
+        else:
+            said = LateAnswer(
+                asking.asked.command_id, outcome.code, is_accepted=False,
+                answer=_error(outcome.code, outcome.detail).decode(),
+            )  # fmt: skip
+        self._recorder.late(said)
+
+    def _note(self, noted: session.Noted, data: bytes) -> None:
+        """Count what the charger did oddly; a frame that is nobody's call is recorded as it came."""
+        self._recorder.flaw(self.charger_id, noted.what, noted.detail, data)
+        if noted.what in UNCALLED:
+            self._recorder.call(
+                self._traced("", "", data, CallStatus.FAILED, answer=noted.what.encode(), latency_s=0.0)
+            )
 
     def _close(self, code: int, reason: str) -> None:
         self._reason = self._reason or reason
@@ -179,7 +314,7 @@ class Exchange:
     def _feed(self) -> None:
         """Take on what had to wait because the session was full."""
         while self._backlog and not self._session.is_inward_full and not self._is_over:
-            self._carry_out(self._session.received(self._backlog.popleft(), self._clock.monotonic()))
+            self._take(self._backlog.popleft())
         self._adjust()
 
     # --- the desk's side: one task ---
@@ -195,7 +330,7 @@ class Exchange:
                     self._wake = asyncio.get_running_loop().create_future()
                     await self._wake
                     continue
-                await self._answer(self._calls.popleft())
+                await self._answer(*self._calls.popleft())
                 if self._backlog:
                     self._feed()
         except asyncio.CancelledError:
@@ -210,19 +345,21 @@ class Exchange:
             if not is_stopping:  # a gateway that stops tells the desk once for all
                 await self._tell_gone()
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, call: Call, heard_at: float) -> None:
         flaws: list[str] = []
         said = dialect.read(call, flaws)
-        if flaws:
-            self._log.info("tolerated", action=call.action, flaws=flaws)
+        for flaw in flaws:
+            self._recorder.flaw(self.charger_id, flaw, call.action, call.payload)
+        message_id = call.id_raw.decode("utf-8", "replace").strip('"')
         if isinstance(said, dialect.Malformed):
             self._log.info("refused", action=call.action, code=said.code, detail=said.detail)
-            self._carry_out(self._session.refuse(call, said.code, said.detail, self._clock.monotonic()))
+            self._recorder.flaw(self.charger_id, f"malformed_{said.code}", call.action, call.payload)
+            self._refuse(call, message_id, said.code, said.detail, heard_at)
             return
         heard = Heard(
             self.charger_id,
             self.session_id,
-            call.id_raw.decode("utf-8", "replace").strip('"'),
+            message_id,
             call.action,
             call.payload.decode("utf-8", "replace"),
             said,
@@ -232,18 +369,36 @@ class Exchange:
         except Unavailable as wrong:
             # No commit, no answer: the charger keeps what it said and says it again.
             self._log.warning("not answered", action=call.action, why=str(wrong))
+            self._record_refused(call, message_id, b"", heard_at)
             self._close(INTERNAL_ERROR, "try again later")
-            return
         except VoltyardError as wrong:
             self._log.warning("refused by the desk", action=call.action, code=wrong.code())
-            effects = self._session.refuse(call, "InternalError", "", self._clock.monotonic())
+            self._refuse(call, message_id, "InternalError", "", heard_at)
         except Exception:
             self._log.exception("saying failed", action=call.action)
-            effects = self._session.refuse(call, "InternalError", "", self._clock.monotonic())
+            self._refuse(call, message_id, "InternalError", "", heard_at)
         else:
             payload = dialect.answer(said, replied.reply)
-            effects = self._session.answer(call, payload, self._clock.monotonic())
-        self._carry_out(effects)
+            now = self._clock.monotonic()
+            self._recorder.answered(replied.number, CallStatus.DONE, payload, now - heard_at)
+            self._carry_out(self._session.answer(call, payload, now))
+
+    def _refuse(self, call: Call, message_id: str, code: str, detail: str, heard_at: float) -> None:
+        self._record_refused(call, message_id, _error(code, detail), heard_at)
+        self._carry_out(self._session.refuse(call, code, detail, self._clock.monotonic()))
+
+    def _record_refused(self, call: Call, message_id: str, answer: bytes, heard_at: float) -> None:
+        """Record a call that did not get into the log, since nothing of it was stored."""
+        self._recorder.call(
+            self._traced(
+                message_id,
+                call.action,
+                call.payload,
+                CallStatus.FAILED,
+                answer=answer,
+                latency_s=self._clock.monotonic() - heard_at,
+            )
+        )
 
     async def _ask_desk(self, heard: Heard) -> Replied:
         """Ask the desk, again and again while nobody serves it, within the answer budget."""
@@ -288,10 +443,10 @@ class Exchange:
         action, payload = dialect.write(asked.ask)
         if len(payload) > FRAME_BYTES_MAX:
             raise Invalid("the request is too long for a charger")
-        token: asyncio.Future[bytes | AnswerRefused] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[bytes | AnswerRefused] = asyncio.get_running_loop().create_future()
         self._carry_out(
             self._session.ask(
-                token,
+                _Asking(asked, action, payload, done),
                 action,
                 payload,
                 priority=asked.priority,
@@ -300,19 +455,24 @@ class Exchange:
                 now=self._clock.monotonic(),
             )
         )
-        answered = await token
+        answered = await done
         outcome: Outcome = (
             answered if isinstance(answered, AnswerRefused) else dialect.read_answer(asked.ask, answered)
         )
         return Told(outcome, action, payload.decode())
 
 
-def _settle(token: object, value: object) -> None:
+def _settle(token: object, value: VoltyardError | AnswerRefused | bytes) -> None:
     """Give whoever waits for an ask its end; the one who asked may have given up."""
-    assert isinstance(token, asyncio.Future)
-    if token.done():
+    assert isinstance(token, _Asking)
+    if token.done.done():
         return
     if isinstance(value, Exception):
-        token.set_exception(value)
+        token.done.set_exception(value)
     else:
-        token.set_result(value)
+        token.done.set_result(value)
+
+
+def _error(code: str, description: str) -> bytes:
+    """Return an error of the protocol as the log shows it."""
+    return encode({"errorCode": code, "errorDescription": description})

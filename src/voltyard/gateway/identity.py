@@ -35,20 +35,48 @@ def subprotocol(offered: str | None) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in (name.lower() for name in names) else ""
 
 
+def flaws(target: str, offered: str | None, authorization: str | None, name: str) -> tuple[str, ...]:
+    """Return the kinds of deviations that are tolerated in how a charger knocks (quirks Q1, Q4 and Q7)."""
+    found = []
+    if subprotocol(offered) is None:
+        found.append("no_subprotocol")
+    path, _, query = target.partition("?")
+    parts = unquote(path.partition("#")[0]).split("/")[1:]
+    if query or parts[-1:] == [""] or "" in parts or parts[-2:] == [name, name]:
+        found.append("odd_address")
+    user = _user(authorization, name)
+    if user is not None and user.lower() != name.lower().encode():
+        found.append("user_name_differs")
+    return tuple(found)
+
+
 def password(authorization: str | None, name: str = "") -> str | None:
     """Return the base64 of the password's bytes in a basic authorization, None when there is none.
 
     The user name ends at the first colon, or after ``name`` if it is that one: an identity may hold a
     colon (quirk Q6). Another name does no harm: some chargers send one, and it proves nothing (quirk Q7).
     """
+    pair = _pair(authorization)
+    user = _user(authorization, name)
+    return None if pair is None or user is None else base64.b64encode(pair[len(user) + 1 :]).decode()
+
+
+def _user(authorization: str | None, name: str) -> bytes | None:
+    """Return the user name in a basic authorization, None when there is none."""
+    pair = _pair(authorization)
+    if pair is None or b":" not in pair:
+        return None
+    if ":" in name and pair.lower().startswith(f"{name}:".lower().encode()):
+        return pair[: len(name.encode())]
+    return pair.partition(b":")[0]
+
+
+def _pair(authorization: str | None) -> bytes | None:
+    """Return user name and password in a basic authorization as they were sent."""
     scheme, _, value = (authorization or "").strip().partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
-        pair = base64.b64decode(value.strip(), validate=True)
+        return base64.b64decode(value.strip(), validate=True)
     except (binascii.Error, ValueError):
         return None
-    if ":" in name and pair.lower().startswith(f"{name}:".lower().encode()):
-        return base64.b64encode(pair[len(name.encode()) + 1 :]).decode()
-    _, colon, secret = pair.partition(b":")
-    return base64.b64encode(secret).decode() if colon else None

@@ -13,6 +13,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from voltyard.gateway import identity
 from voltyard.gateway.exchange import Exchange
 from voltyard.gateway.handshake import Handshake, Waiting
+from voltyard.gateway.recorder import Recorder
 from voltyard.gateway.takeover import take_over
 from voltyard.kernel.bus import Bus, read_event
 from voltyard.kernel.clock import Clock
@@ -138,6 +139,7 @@ class Gateway:
         self._host = host
         self._port = port
         self._name = f"{socket.gethostname()}:{port}"[:64]
+        self._recorder = Recorder(bus=bus, clock=clock)
         self._waiting = Waiting()
         self._sockets: dict[str, tuple[Exchange, ChargerSocket]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -161,6 +163,7 @@ class Gateway:
                 self._group = group
                 ready(server.sockets[0].getsockname()[1])
                 group.create_task(self._tick())
+                group.create_task(self._recorder.run())
                 while True:
                     _, event = await superseded.next()
                     heard = read_event(event, Superseded)
@@ -188,6 +191,7 @@ class Gateway:
         """Close all sockets, and tell the desk once for all of them."""
         for exchange, _ in tuple(self._sockets.values()):
             exchange.leave(SERVICE_RESTART, "restarting")
+        await self._recorder.flush()
         with suppress(VoltyardError):
             await self._bus.request(
                 "central.gateway", GatewayStarted(self._name), Thanked, timeout_s=ANSWER_BUDGET_S
@@ -266,7 +270,7 @@ class Gateway:
 
     def _open(self, handshake: Handshake, protocol: str | None, charger_id: str, session_id: str) -> None:
         assert self._group is not None
-        exchange = Exchange(charger_id, session_id, bus=self._bus, clock=self._clock)
+        exchange = Exchange(charger_id, session_id, bus=self._bus, clock=self._clock, recorder=self._recorder)
         charger_socket = ChargerSocket(exchange, self._gone)
         before = self._sockets.get(charger_id)
         self._sockets[charger_id] = (exchange, charger_socket)

@@ -235,6 +235,25 @@ class Work:
 
         self._run_prepared(("upsert", table.name, columns, tuple(key)), write, columns, rows)
 
+    def numbers(self, table: sa.Table, count: int) -> list[int]:
+        """Reserve as many numbers of a table that counts by itself, for rows that are inserted in this Work.
+
+        They rise; a Work that is undone leaves a gap on PostgreSQL.
+        """
+        if count <= 0:
+            return []
+        (column,) = table.primary_key.columns
+        if self.connection.dialect.name == "sqlite":
+            last = self.connection.exec_driver_sql(
+                "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)
+            ).scalar()
+            return list(range((last or 0) + 1, (last or 0) + 1 + count))
+        sequence = sa.func.nextval(sa.func.pg_get_serial_sequence(table.name, column.name))
+        found = self.connection.execute(
+            sa.select(sequence).select_from(sa.func.generate_series(1, count).alias("each"))
+        )
+        return sorted(found.scalars())
+
     def _own_insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """Return an insert in this database's own dialect, which knows conflicts."""
         return sqlite.insert(table) if self.connection.dialect.name == "sqlite" else postgresql.insert(table)

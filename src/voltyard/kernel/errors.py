@@ -7,7 +7,8 @@ OCPP error code, exit code) in one table. ``facts`` are safe to show to the pers
 
     VoltyardError
     ├─ Refused              the caller must change something
-    │   ├─ Unauthenticated  ├─ Forbidden  ├─ NotFound  ├─ Conflict  ├─ Invalid  └─ TooMany
+    │   ├─ Unauthenticated  ├─ Forbidden  ├─ NotFound  ├─ Gone
+    │   ├─ Conflict  ├─ Invalid  └─ TooMany
     ├─ Unavailable          try again later
     │   ├─ ChargerOffline   ├─ TimedOut   └─ Unserved
     └─ PeerFault            the other side broke the protocol
@@ -60,6 +61,12 @@ class NotFound(Refused):
     """The thing does not exist, or the caller may not know that it does."""
 
     title = "There is no such thing"
+
+
+class Gone(Refused):
+    """It was there, and is no longer."""
+
+    title = "This is over"
 
 
 class Conflict(Refused):

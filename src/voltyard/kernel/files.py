@@ -6,15 +6,58 @@ A name is a relative path of plain words; a file appears whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 
 from voltyard.kernel.errors import Invalid, NotFound
 
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"
 NAME = re.compile(f"{WORD}(/{WORD})*")
+PARTS = ".arriving"
+
+
+class Arriving:
+    """A file that arrives piece by piece; nobody sees it before ``keep``, and ``drop`` leaves no trace.
+
+    Writing blocks: call it from a thread when the pieces are large.
+    """
+
+    def __init__(self, files: Files, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._files = files
+        self._path = path
+        self._file = path.open("xb")
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what has arrived so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece to the end."""
+        self._file.write(piece)
+        self._hash.update(piece)
+        self.size_bytes += len(piece)
+
+    def keep(self, name: str) -> None:
+        """Let the file appear whole under its name, over an older one of that name. Raises: Invalid."""
+        path = self._files.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._path.replace(path)
+
+    def drop(self) -> None:
+        """Forget what has arrived; after ``keep`` this does nothing."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
 class Files:
@@ -44,6 +87,25 @@ class Files:
         finally:
             part.unlink(missing_ok=True)
         return path
+
+    def arriving(self) -> Arriving:
+        """Begin a file that arrives piece by piece."""
+        return Arriving(self, self._folder / PARTS / secrets.token_hex(16))
+
+    def sweep(self, older_than_s: float) -> int:
+        """Remove what began to arrive this long ago and never became a file; return how many."""
+        before_s = time.time() - older_than_s
+        left = 0
+        for path in (self._folder / PARTS).glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
+                    left += 1
+        return left
+
+    def is_there(self, name: str) -> bool:
+        """Say whether there is a file of this name."""
+        return self.path(name).is_file()
 
     def load(self, name: str) -> bytes:
         """Read a file. Raises: NotFound."""

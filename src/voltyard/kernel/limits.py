@@ -59,11 +59,60 @@ INVITATION_DAYS = 7
 INSTALLER_ACCESS_DAYS = 14
 EXPORT_ROWS_MAX = 1_000_000
 CALL_LOG_DAYS = 30
+TRACE_FLUSH_S = 0.25
+"""How often a gateway tells the desk what it saw."""
+TRACE_ITEMS_MAX = 500
+"""Frames in one such message."""
+TRACE_KEPT_MAX = 20_000
+"""Frames that a gateway keeps while no desk takes them; then the oldest are missing from the log."""
+TRACE_TEXT_MAX = 16_384
+"""Characters of a payload or an answer that the log keeps; what chargers say is kept whole."""
+SECURITY_EVENT_DAYS = 365
+"""How long the security events of chargers are kept …"""
+SECURITY_EVENTS_OF_CHARGER_MAX = 1_000
+"""… and how many of one charger."""
+LOOK_DAYS = 2 * 365
+"""How long it is kept who looked at a PIN."""
+AUTHORITY_DAYS = 20 * 365
+"""How long the local certificate authority is good for …"""
+SERVER_CERTIFICATE_DAYS = 365
+"""… and the certificates of servers that it issues."""
+CHARGER_CERTIFICATE_DAYS = 365
+CERTIFICATE_RENEWAL_DAYS = 30
+"""A certificate that ends within this time is renewed."""
+SIGNINGS_OF_CHARGER_PER_DAY_MAX = 20
+"""Certificates that one charger may ask for in a day."""
+CERTIFICATES_OF_CHARGER_KEPT = 50
+ROOTS_OF_CHARGER_MAX = 100
+CANDIDATE_S = 120.0
+"""How long a new password that the charger did not confirm is good beside the old one, at the least."""
+TLS_REFRESH_S = 3600.0
+"""How often the certificate of the TLS listener is looked at."""
 SESSION_DAYS = 30
 PAGE_MAX = 100
 PAGE_DEFAULT = 25
 SAMPLES_PAGE_MAX = 5_000
 COMMAND_TIMEOUT_MAX_S = 50.0
+CONNECT_EFFECT_S = 60.0
+"""OCPP 1.6 §9.1.5, ConnectionTimeOut: how long an accepted start waits for the cable, if a charger keeps the default."""
+STOP_EFFECT_S = 60.0
+"""How soon an accepted stop should have ended its transaction."""
+RESTART_EFFECT_S = 300.0
+"""How soon an accepted restart should have led to a new boot."""
+MESSAGE_EFFECT_S = 60.0
+"""How soon a message that was triggered should have come."""
+RUN_CHARGERS_MAX = 1_000
+"""Chargers of one run …"""
+RUN_CHUNK = 100
+"""… of which this many are done by one job …"""
+RUN_AT_ONCE = 25
+"""… and this many are asked at the same time."""
+RUNS_OPEN_MAX = 5
+"""Runs of one person that may go on at the same time."""
+RUN_DAYS = 90
+"""How long a run is kept."""
+COMPOSITE_DAYS_MAX = 7
+"""How far a composite schedule may look ahead."""
 LOGINS_PER_MINUTE_MAX = 10
 PIN_TRIES_PER_HOUR_MAX = 10
 """Wrong PINs for one serial number, whether it exists or not …"""
@@ -71,6 +120,37 @@ PIN_TRIES_OF_USER_PER_HOUR_MAX = 3 * PIN_TRIES_PER_HOUR_MAX
 """… and those of one person, whatever the serial numbers."""
 REQUESTS_PER_MINUTE_MAX = 600
 BODY_BYTES_MAX = 2 * 1024 * 1024
+RECEIVED_BYTES_MAX = 64 * 1024 * 1024
+"""A file that a charger may send …"""
+RECEIVED_FILES_MAX = 5
+"""… and how many of them for one request; the same name again takes the place of the older one."""
+RECEIVED_DAYS = 30
+"""How long what chargers sent is kept."""
+TRANSFER_DAYS = 365
+"""How long it is told that a transfer took place."""
+FIRMWARE_BYTES_MAX = 256 * 1024 * 1024
+FIRMWARE_FILES_OF_TEAM_MAX = 20
+FILES_BYTES_MAX = 20 * 1024 * 1024 * 1024
+"""All files together that chargers sent and people uploaded."""
+FORM_BYTES_MAX = 128 * 1024
+"""What may stand beside a file in a form: its fields, and what divides them."""
+ADDRESS_HOURS = 24
+"""How long the address of a transfer is good for."""
+UPLOAD_HOURS_MAX = 2
+"""After this long, nobody expects the file any more; it is taken all the same while its address is good."""
+RETRIEVE_DAYS_MAX = 30
+"""How far ahead new firmware may be asked to be fetched."""
+BODY_PAUSE_S = 60.0
+"""How long the next piece of a file may be in coming …"""
+BODY_S_MAX = 2 * 3600.0
+"""… and how long a file may take in all."""
+ARRIVING_MAX = 16
+"""Files that one process takes in at the same time."""
+FILE_REQUESTS_PER_MINUTE_MAX = 6_000
+"""Requests of one address for files: many chargers of a house share one, and fetch in small pieces."""
+WRONG_ADDRESSES_PER_MINUTE_MAX = 30
+FIRMWARE_CHARGERS_MAX = 500
+"""Chargers that one request may bring new firmware to."""
 IDENTITY_LENGTH_MAX = 48
 TAG_LENGTH_MAX = 20
 """OCPP 1.6 §7.28: idToken is CiString20."""
@@ -84,7 +164,11 @@ assert LEASE_S > 3 * LEASE_BEAT_S
 assert PING_S * 2 < SILENCE_S
 assert HANDSHAKES_PER_ADDRESS_MAX < HANDSHAKES_MAX
 assert PAGE_DEFAULT <= PAGE_MAX
+assert UPLOAD_HOURS_MAX <= ADDRESS_HOURS < 24 * RECEIVED_DAYS <= 24 * TRANSFER_DAYS
+assert FORM_BYTES_MAX < BODY_BYTES_MAX < RECEIVED_BYTES_MAX < FIRMWARE_BYTES_MAX < FILES_BYTES_MAX
+assert BODY_PAUSE_S < BODY_S_MAX
 # A frame crosses the bus as JSON within JSON, beside what was read from it.
 assert 3 * FRAME_BYTES_MAX < BUS_BYTES_MAX
 assert BATCH_MS / 1000 < AUTHORISE_BUDGET_S
 assert ASK_QUEUE_ORIGIN_MAX < ASK_QUEUE_MAX
+assert RUN_AT_ONCE <= RUN_CHUNK <= RUN_CHARGERS_MAX

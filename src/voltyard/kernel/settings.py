@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from voltyard.kernel.errors import Invalid
+from voltyard.kernel.limits import CALL_LOG_DAYS
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ROLES = ("gateway", "central", "lines", "api", "portal", "worker")
@@ -62,12 +63,25 @@ class Settings(BaseSettings):
     """The address that people's browsers use; https turns on secure cookies."""
     public_ocpp_url: str = ""
     """The address that chargers use, shown in the portal; guessed from ``public_url`` when empty."""
+    charger_files_url: str = ""
+    """The address at which chargers fetch firmware and leave diagnostics, if they reach us at another one than
+    people do: ``http://192.168.1.10:8080`` for those that know no TLS. Empty: ``public_url``."""
     host: str = "0.0.0.0"  # noqa: S104 - chargers and phones of the house must reach it; see the manual
     """The address to listen on."""
     http_port: int = 8080
     """Portal and REST."""
     ocpp_port: int = 8887
     """Chargers."""
+    ocpp_tls_port: int = 0
+    """Chargers over TLS (wss); 0 means that there is no such listener."""
+    ocpp_tls_certificate: Path | None = None
+    """The certificate of that listener with its chain, as PEM; unset means one of the local authority."""
+    ocpp_tls_key: Path | None = None
+    """The key of that certificate, as PEM."""
+    ocpp_tls_client_authorities: Path | None = None
+    """Other authorities whose certificates chargers may come with, as PEM, those that issue them included."""
+    cpo_name: str = ""
+    """The organisation that a charger's request for a certificate must name; unset means any."""
     roles: str = "all"
     """Which roles this process plays: ``all`` or names with commas."""
     smtp_url: SecretStr | None = None
@@ -78,6 +92,10 @@ class Settings(BaseSettings):
     """May operator links go to loopback and private addresses, and by plain ws."""
     secret: SecretStr | None = None
     """Key for hashing machine secrets; unset means a file in the data folder, made at first start."""
+    call_log_days: int = Field(default=CALL_LOG_DAYS, ge=1)
+    """How long the frames that chargers and Voltyard exchange are kept."""
+    call_log_gib: float = Field(default=8.0, gt=0)
+    """About how much room they may take; beyond that the oldest go first."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_json: bool = False
@@ -97,6 +115,8 @@ class Settings(BaseSettings):
             raise ValueError("roles in separate processes need VOLTYARD_NATS_URL")
         if not is_whole and self.url.startswith("sqlite"):
             raise ValueError("roles in separate processes need PostgreSQL: set VOLTYARD_DATABASE_URL")
+        if (self.ocpp_tls_certificate is None) != (self.ocpp_tls_key is None):
+            raise ValueError("VOLTYARD_OCPP_TLS_CERTIFICATE and VOLTYARD_OCPP_TLS_KEY belong together")
         if self.secret is not None and not self.secret.get_secret_value():
             raise ValueError("an empty secret protects nothing; leave VOLTYARD_SECRET out to have one made")
         if self.log_level.lower() not in LOG_LEVELS:
@@ -104,6 +124,9 @@ class Settings(BaseSettings):
         people = urlsplit(self.public_url)
         if people.scheme not in {"http", "https"} or not people.hostname:
             raise ValueError("VOLTYARD_PUBLIC_URL must look like https://voltyard.example.com")
+        chargers = urlsplit(self.files_url)
+        if chargers.scheme not in {"http", "https"} or not chargers.hostname:
+            raise ValueError("VOLTYARD_CHARGER_FILES_URL must look like http://192.168.1.10:8080")
         return self
 
     @property
@@ -138,6 +161,23 @@ class Settings(BaseSettings):
             return f"wss://{people.netloc}/ocpp"
         host = people.hostname or ""
         return f"ws://{f'[{host}]' if ':' in host else host}:{self.ocpp_port}/ocpp"
+
+    @property
+    def files_url(self) -> str:
+        """The address below which chargers find ``/files``."""
+        return (self.charger_files_url or self.public_url).rstrip("/")
+
+    @property
+    def ocpp_tls_url(self) -> str:
+        """The address that chargers type for TLS, without the identity; empty where there is none."""
+        plain = urlsplit(self.ocpp_url)
+        if plain.scheme == "wss":
+            return self.ocpp_url
+        if not self.ocpp_tls_port:
+            return ""
+        host = plain.hostname or ""
+        path = plain.path.rstrip("/")
+        return f"wss://{f'[{host}]' if ':' in host else host}:{self.ocpp_tls_port}{path}"
 
     def make_data(self) -> None:
         """Make the data folder if it is not there; nobody else on the machine may look into it."""

@@ -34,6 +34,9 @@ UNANSWERED: Final = "unanswered"
 UNSENT: Final = "unsent"
 """Why an ask was dropped: the peer never saw it."""
 
+LATE_MAX: Final = 8
+"""Expired asks whose late answer is still recognised."""
+
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{0,26}")
 _RANKS: Final = tuple(Priority)
 
@@ -42,6 +45,13 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     """Write this text to the socket."""
 
     data: bytes
+
+
+class SendAsk(Send, frozen=True, gc=True):
+    """Write this text to the socket: it is our ask with this token, under this message id."""
+
+    token: object
+    message_id: str
 
 
 class Heard(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +89,15 @@ class Dropped(msgspec.Struct, frozen=True):
     why: str
 
 
+class AnsweredLate(msgspec.Struct, frozen=True):
+    """An ask that had expired was answered after all; an error has a ``code`` and no payload."""
+
+    token: object
+    payload: bytes = b""
+    code: str = ""
+    description: str = ""
+
+
 class Noted(msgspec.Struct, frozen=True, gc=False):
     """The peer did something odd; nothing needs to be done."""
 
@@ -93,7 +112,7 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Effect = Send | Heard | Answered | AnsweredError | Expired | Dropped | Noted | Close
+Effect = Send | Heard | Answered | AnsweredError | AnsweredLate | Expired | Dropped | Noted | Close
 Effects = Sequence[Effect]
 
 NOTHING: Final[tuple[Effect, ...]] = ()
@@ -191,6 +210,7 @@ class Session:
         "_half_duplex",
         "_id_loose",
         "_inward",
+        "_late",
         "_open",
         "_over",
         "_prefix",
@@ -208,6 +228,7 @@ class Session:
         self._id_loose = is_id_loose
         self._asked = 0
         self._open: _Ask | None = None
+        self._late: deque[_Ask] = deque(maxlen=LATE_MAX)
         self._waiting = _Waiting()
         self._theirs: frames.Call | None = None
         self._inward: deque[frames.Call] = deque()
@@ -286,6 +307,7 @@ class Session:
             effects += [Expired(ask.token, was_sent=False) for ask in self._waiting.take_expired(now)]
         if self._open is not None and self._open.deadline <= now:
             effects.append(Expired(self._open.token, was_sent=True))
+            self._late.append(self._open)
             self._open = None
         self._send_next(effects, now)
         return effects or NOTHING
@@ -341,6 +363,9 @@ class Session:
     def _received_result(self, result: frames.CallResult, now: float) -> Effects:
         ask = self._finished(result.id_raw)
         if ask is None:
+            late = self._finished_late(result.id_raw)
+            if late is not None:
+                return [AnsweredLate(late.token, result.payload)]
             return [self._unexpected(result.id_raw)]
         effects: list[Effect] = [Answered(ask.token, result.payload)]
         if result.is_repaired:
@@ -351,6 +376,9 @@ class Session:
     def _received_error(self, error: frames.CallError, now: float) -> Effects:
         ask = self._finished(error.id_raw)
         if ask is None:
+            late = self._finished_late(error.id_raw)
+            if late is not None:
+                return [AnsweredLate(late.token, code=error.code, description=error.description)]
             return [self._unexpected(error.id_raw)]
         effects: list[Effect] = [AnsweredError(ask.token, error.code, error.description)]
         self._send_next(effects, now)
@@ -377,6 +405,14 @@ class Session:
         self._open = None
         return ask
 
+    def _finished_late(self, id_raw: bytes) -> _Ask | None:
+        """Forget and return the expired ask that this id answers, if it is remembered."""
+        for ask in self._late:
+            if ask.id_raw == id_raw:
+                self._late.remove(ask)
+                return ask
+        return None
+
     def _unexpected(self, id_raw: bytes) -> Noted:
         # An answer is never answered, not even with an error (quirk Q23).
         what = "late_answer" if self._is_ours(id_raw) else "unknown_answer"
@@ -395,13 +431,13 @@ class Session:
             return False
         return self._theirs is None or not self._half_duplex
 
-    def _sent(self, ask: _Ask, now: float) -> Send:
+    def _sent(self, ask: _Ask, now: float) -> SendAsk:
         self._asked += 1
         message_id = f"{self._prefix}{self._asked}"
         ask.id_raw = b'"%b"' % message_id.encode()
         ask.deadline = now + ask.timeout_s
         self._open = ask
-        return Send(frames.encode_call(message_id, ask.action, ask.payload))
+        return SendAsk(frames.encode_call(message_id, ask.action, ask.payload), ask.token, message_id)
 
     def _send_next(self, effects: list[Effect], now: float) -> None:
         """Send the next ask that waits, if the lane is free; those whose time has passed are given up."""

@@ -33,6 +33,8 @@ transactions = sa.Table(
     sa.Column("meter_stop_wh", sa.BigInteger),
     sa.Column("stop_reason", sa.String(32)),
     sa.Column("is_estimated", sa.Boolean, nullable=False),
+    # Made by us from status and readings, because its start was never told (quirk Q40).
+    sa.Column("is_synthetic", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_transactions_location_id_number", "location_id", "number"),
     sa.Index("ix_transactions_charger_id_number", "charger_id", "number"),
     sa.Index(
@@ -40,6 +42,12 @@ transactions = sa.Table(
         "charger_id",
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
+    ),
+    sa.Index(
+        "ix_transactions_synthetic",
+        "charger_id",
+        sqlite_where=sa.text("is_synthetic"),
+        postgresql_where=sa.text("is_synthetic"),
     ),
     sqlite_autoincrement=True,
 )

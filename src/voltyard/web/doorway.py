@@ -7,7 +7,7 @@ cross-site writes, finds out who asks, and counts the request against its limit.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,7 +25,7 @@ from voltyard.kernel.log import logger
 from voltyard.web import auth, csrf
 from voltyard.web.door import Door, door_of
 from voltyard.web.health import REQUESTS, SECONDS
-from voltyard.web.problems import Render, Unexpected, note, problem, translate
+from voltyard.web.problems import Render, Unexpected, note, path_of, problem, too_large, translate
 
 TRACE_BYTES = 8
 HEADERS_OVER_TLS = (
@@ -42,10 +42,29 @@ HEADERS = (
 """Set unless the answer has its own; a page may say more in its Content-Security-Policy."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+BytesMax = Callable[[Scope], int]
 
 
-def furnish(app: FastAPI, door: Door, render: Render = problem) -> None:
-    """Build the doorway into an app; ``render`` turns an error into that door's kind of answer."""
+def bytes_max(_scope: Scope) -> int:
+    """Return how long the body of any request may be that has no limit of its own."""
+    return BODY_BYTES_MAX
+
+
+def larger(at: Mapping[tuple[str, str], int]) -> BytesMax:
+    """Return limits of which some differ: by method and path, as the app knows it."""
+
+    def limit(scope: Scope) -> int:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return at.get((scope["method"], path), BODY_BYTES_MAX)
+
+    return limit
+
+
+def furnish(app: FastAPI, door: Door, render: Render = problem, limit: BytesMax = bytes_max) -> None:
+    """Build the doorway into an app; ``render`` turns an error into that door's kind of answer.
+
+    ``limit`` tells how long the body of a request may be.
+    """
 
     async def refuse(request: Request, wrong: Exception) -> Response:
         error = translate(wrong)
@@ -55,14 +74,14 @@ def furnish(app: FastAPI, door: Door, render: Render = problem) -> None:
     app.state.door = door
     for kind in (VoltyardError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, refuse)
-    app.add_middleware(Doorway, door=door, render=render)
+    app.add_middleware(Doorway, door=door, render=render, limit=limit)
 
 
 class Doorway:
     """The outermost layer of a door."""
 
-    def __init__(self, app: ASGIApp, door: Door, render: Render) -> None:
-        self._app, self._door, self._render = app, door, render
+    def __init__(self, app: ASGIApp, door: Door, render: Render, limit: BytesMax = bytes_max) -> None:
+        self._app, self._door, self._render, self._limit = app, door, render, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through."""
@@ -72,17 +91,20 @@ class Doorway:
         state = scope.setdefault("state", {})
         state.setdefault("trace", secrets.token_hex(TRACE_BYTES))
         state.setdefault("headers", {})
-        passage = _Passage(self._door, scope, receive, send)
+        passage = _Passage(self._door, scope, receive, send, self._limit(scope))
         try:
             if passage.is_too_large:
-                wrong = translate(HTTPException(413))
+                wrong = translate(too_large(passage.bytes_max))
                 note(Request(scope), wrong)
                 await self._render(Request(scope), wrong)(scope, receive, passage.send)
             else:
                 await self._app(scope, passage.receive, passage.send)
         except Exception:
             logger("web").exception(
-                "a request failed", trace=state["trace"], method=scope["method"], path=scope["path"]
+                "a request failed",
+                trace=state["trace"],
+                method=scope["method"],
+                path=path_of(Request(scope)),
             )
             if passage.has_ended:
                 return  # what follows an answer may fail without taking the connection down
@@ -94,8 +116,9 @@ class Doorway:
 class _Passage:
     """One request on its way through."""
 
-    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send, most: int) -> None:
         self.has_begun = self.has_ended = False
+        self.bytes_max = most
         self._door, self._scope, self._receive, self._send = door, scope, receive, send
         self._began_s = door.ctx.clock.monotonic()
         self._taken_bytes = 0
@@ -105,14 +128,14 @@ class _Passage:
     @property
     def is_too_large(self) -> bool:
         declared = Headers(scope=self._scope).get("content-length", "")
-        return declared.isdecimal() and int(declared) > BODY_BYTES_MAX
+        return declared.isdecimal() and int(declared) > self.bytes_max
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._taken_bytes += len(message.get("body", b""))
-            if self._taken_bytes > BODY_BYTES_MAX:
-                raise HTTPException(413)
+            if self._taken_bytes > self.bytes_max:
+                raise too_large(self.bytes_max)
         return message
 
     async def send(self, message: Message) -> None:

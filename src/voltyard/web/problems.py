@@ -6,6 +6,7 @@ so that a caller meets a single form of refusal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from voltyard.kernel.errors import (
     Conflict,
     Forbidden,
+    Gone,
     Invalid,
     NotFound,
     PeerFault,
@@ -36,6 +38,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_S = 5
 RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "trace", "errors"})
 PARTS_OF_A_REQUEST = frozenset({"body", "query", "path", "header", "cookie"})
+SECRET_IN_PATH = re.compile(r"(/files/(?:up|down)/)[^/]+")
 
 Render = Callable[[Request, VoltyardError], Response]
 
@@ -71,6 +74,7 @@ STATUS: Final[Mapping[type[VoltyardError], int]] = MappingProxyType(
         NotFound: 404,
         WrongMethod: 405,
         Conflict: 409,
+        Gone: 410,
         TooLarge: 413,
         Invalid: 422,
         TooMany: 429,
@@ -95,6 +99,11 @@ def pointer(place: tuple[Any, ...]) -> str:
     return "".join(f"/{str(word).replace('~', '~0').replace('/', '~1')}" for word in words)
 
 
+def too_large(bytes_max: int) -> HTTPException:
+    """Return the refusal of a body that is too long, in the framework's form: it lets no other one pass."""
+    return HTTPException(413, str(bytes_max))
+
+
 def translate(wrong: Exception) -> VoltyardError:
     """Return our own error for one that the framework raised."""
     match wrong:
@@ -106,8 +115,9 @@ def translate(wrong: Exception) -> VoltyardError:
             return NoSuchAddress()
         case HTTPException(status_code=405):
             return WrongMethod(allow=(wrong.headers or {}).get("Allow", ""))
-        case HTTPException(status_code=413):
-            return TooLarge(f"a request has at most {BODY_BYTES_MAX} bytes", bytes_max=BODY_BYTES_MAX)
+        case HTTPException(status_code=413, detail=told):
+            most = int(told) if told.isdecimal() else BODY_BYTES_MAX
+            return TooLarge(f"a request has at most {most} bytes", bytes_max=most)
         case HTTPException(status_code=status) if 400 <= status < 500:
             return Invalid("the request cannot be read", (("", "its body is not what was declared"),))
         case _:
@@ -155,6 +165,11 @@ def trace_of(request: Request) -> str:
     return str(request.scope.get("state", {}).get("trace", ""))
 
 
+def path_of(request: Request) -> str:
+    """Return the path of a request as it may be written down: without the token of a charger's file."""
+    return SECRET_IN_PATH.sub(r"\1***", request.url.path)
+
+
 def problem(request: Request, error: VoltyardError) -> Response:
     """Answer a request with a problem document."""
     headers = headers_of(error)
@@ -171,7 +186,7 @@ def note(request: Request, error: VoltyardError) -> None:
         "code": error.code(),
         "trace": trace_of(request),
         "method": request.method,
-        "path": request.url.path,
+        "path": path_of(request),
     }
     if isinstance(error, Refused):
         log.info("refused", **facts)

@@ -21,6 +21,7 @@ from voltyard.worker.jobs import Jobs
 ACTOR = system("worker")
 HOUSEKEEPING = "housekeeping"
 BEAT_S = LEASE_BEAT_S
+GIB = 1024**3
 
 
 async def keep_house(ctx: Context) -> None:
@@ -30,7 +31,8 @@ async def keep_house(ctx: Context) -> None:
     await ctx.db.work(ACTOR, chargers.forget_old_tries)
     while await ctx.db.work(ACTOR, chargers.forget_left):
         pass
-    while await ctx.db.work(ACTOR, calls.prune):
+    kept = {"days": ctx.settings.call_log_days, "bytes_max": int(ctx.settings.call_log_gib * GIB)}
+    while await ctx.db.work(ACTOR, calls.prune, **kept):
         pass  # in bites, so that nobody waits long for the writer
 
 

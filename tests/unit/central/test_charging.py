@@ -40,3 +40,10 @@ async def test_stops_are_always_answered_well(ctx):
     assert await handle(ctx, charging.ended, *said) == [Judged()] * 3
     found = (await listed(ctx))[reply.number]
     assert (found.energy_wh, found.is_active) == (100, False), "another charger's stop changes nothing"
+
+
+async def test_a_stop_with_a_card_is_told_what_holds_for_that_card(ctx):
+    one, two = await make_places(ctx, 2)
+    said = [(one, Ended(1, 105, id_tag="GOOD")), (one, Ended(1, 9)), (two, Ended(0, 9, id_tag="BAD"))]
+    replies = await handle(ctx, charging.ended, *said)
+    assert [reply.verdict for reply in replies] == [Verdict.ACCEPTED, None, Verdict.INVALID]

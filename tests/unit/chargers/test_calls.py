@@ -1,14 +1,18 @@
-"""The log of calls: everything but heartbeats, for a while."""
+"""The log of calls: every frame, with its answer, secrets masked, for a while."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from tests.factories import SYSTEM, make_charger
-from voltyard.chargers import calls
+import pytest
+
+from tests.factories import SYSTEM, make_charger, make_location, make_member, make_user
+from voltyard.chargers import calls, service
 from voltyard.chargers.tables import calls as table
+from voltyard.kernel.errors import Forbidden, NotFound
 from voltyard.kernel.limits import CALL_LOG_DAYS
-from voltyard.speech import Beat, Booted, Heard
+from voltyard.locations.access import Level
+from voltyard.speech import AnswerTraced, Beat, Booted, CallStatus, CallTraced, Heard, Traced
 
 DAY_S = 86_400
 
@@ -16,6 +20,19 @@ DAY_S = 86_400
 def heard(charger_id: str, action: str = "BootNotification", **over) -> Heard:
     said = Beat() if action == "Heartbeat" else Booted("Acme", "One")
     return Heard(charger_id, "soc_1", over.get("message_id", "m1"), action, over.get("raw", "{}"), said)
+
+
+async def prune(ctx, bytes_max: int = 1024**3) -> int:
+    return await ctx.db.work(SYSTEM, calls.prune, days=CALL_LOG_DAYS, bytes_max=bytes_max)
+
+
+def ours(charger_id: str, clock, **over) -> CallTraced:
+    values = {
+        "charger_id": charger_id, "session_id": "soc_1", "message_id": "vy-1", "is_outward": True,
+        "origin": "user:usr_1", "command_id": "", "action": "Reset", "payload": '{"type":"Soft"}',
+        "at": clock.now(), "status": CallStatus.PENDING,
+    }  # fmt: skip
+    return CallTraced(**(values | over))
 
 
 async def rows(ctx):
@@ -34,10 +51,11 @@ async def test_payloads_are_kept_as_they_came_and_in_order(ctx, clock):
     assert second.message_id == "m" * 64
 
 
-async def test_heartbeats_are_left_out(ctx):
+async def test_the_numbers_of_the_rows_are_told_in_order(ctx):
     charger = await make_charger(ctx)
-    await ctx.db.work(SYSTEM, calls.log, [heard(charger.id, "Heartbeat")])
-    assert await rows(ctx) == []
+    first = await ctx.db.work(SYSTEM, calls.log, [heard(charger.id), heard(charger.id, "Heartbeat")])
+    second = await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)])
+    assert first + second == [row.number for row in await rows(ctx)]
 
 
 async def test_nothing_heard_is_nothing_logged(ctx):
@@ -51,7 +69,127 @@ async def test_old_calls_are_forgotten_in_bites(ctx, clock, monkeypatch):
     await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)] * 3)
     clock.advance(CALL_LOG_DAYS * DAY_S)
     await ctx.db.work(SYSTEM, calls.log, [heard(charger.id, "StatusNotification")])
-    assert await ctx.db.work(SYSTEM, calls.prune) == 0
+    assert await prune(ctx) == 0
     clock.advance(1)
-    assert [await ctx.db.work(SYSTEM, calls.prune) for _ in range(3)] == [2, 1, 0]
+    assert [await prune(ctx) for _ in range(3)] == [2, 1, 0]
     assert [row.action for row in await rows(ctx)] == ["StatusNotification"]
+
+
+async def test_a_log_that_is_too_large_loses_its_oldest_rows(ctx, monkeypatch):
+    monkeypatch.setattr(calls, "PRUNE_STEP", 4)
+    charger = await make_charger(ctx)
+    for number in range(10):
+        await ctx.db.work(SYSTEM, calls.log, [heard(charger.id, message_id=str(number), raw="x" * 1_000)])
+    assert [await prune(ctx, 9_000) for _ in range(2)] == [4, 0]
+    assert (await rows(ctx))[0].message_id == "4"
+    # Numbers never start again, or whoever reads on from one would miss rows.
+    await prune(ctx, 1)
+    await prune(ctx, 1)
+    assert await rows(ctx) == []
+    assert await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)]) == [11]
+
+
+async def test_an_answer_stands_beside_its_call(ctx, clock):
+    location = await make_location(ctx)
+    charger = await make_charger(ctx, location.id)
+    (number,) = await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)])
+    answer = AnswerTraced(number, CallStatus.DONE, '{"status":"Accepted"}', 12.5, clock.now())
+    await ctx.db.work(SYSTEM, calls.trace, Traced(answers=(answer,)))
+    (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
+    assert (call.status, call.answer, call.latency_ms) == (CallStatus.DONE, '{"status":"Accepted"}', 12.5)
+    assert not call.is_outward
+
+
+async def test_a_call_of_ours_is_pending_then_answered_even_late(ctx, clock):
+    location = await make_location(ctx)
+    charger = await make_charger(ctx, location.id)
+    (number,) = await ctx.db.work(SYSTEM, calls.trace, Traced((ours(charger.id, clock),)))
+    (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
+    assert (call.status, call.answer, call.origin) == (CallStatus.PENDING, None, "user:usr_1")
+    clock.advance(calls.PENDING_MAX.total_seconds() + 1)
+    (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
+    assert call.status is CallStatus.FAILED
+    for status, text in ((CallStatus.FAILED, ""), (CallStatus.DONE, '{"status":"Accepted"}')):
+        answer = AnswerTraced(number, status, text, 70_000.0, clock.now())
+        await ctx.db.work(SYSTEM, calls.trace, Traced(answers=(answer,)))
+        (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
+        assert (call.status, call.answer) == (status, text or None)
+
+
+async def test_secrets_are_masked_on_both_ways(ctx, clock):
+    location = await make_location(ctx)
+    charger = await make_charger(ctx, location.id)
+    asked = ours(
+        charger.id, clock, action="ChangeConfiguration",
+        payload='{"key":"AuthorizationKey","value":"hunter2hunter2"}',
+        status=CallStatus.DONE, latency_ms=3.0,
+        answer='{"configurationKey":[{"key":"AuthorizationKey","readonly":false,"value":"hunter2"}]}',
+    )  # fmt: skip
+    await ctx.db.work(SYSTEM, calls.trace, Traced((asked,)))
+    (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
+    assert "hunter2" not in call.payload + (call.answer or "")
+    assert call.latency_ms == 3.0
+
+
+async def test_the_log_is_filtered_by_what_people_look_for(ctx, clock):
+    location = await make_location(ctx)
+    charger = await make_charger(ctx, location.id)
+    await ctx.db.work(
+        SYSTEM,
+        calls.log,
+        [
+            heard(charger.id, raw='{"chargePointVendor":"Ækme"}'),
+            heard(charger.id, "MeterValues"),
+            heard(charger.id, "Heartbeat"),
+        ],
+    )
+    clock.advance(60)
+    await ctx.db.work(SYSTEM, calls.trace, Traced((ours(charger.id, clock),)))
+
+    async def found(**chosen) -> list[str]:
+        return [call.action for call in await ctx.db.read(SYSTEM, calls.list_calls, charger.id, **chosen)]
+
+    assert await found() == ["Reset", "Heartbeat", "MeterValues", "BootNotification"]
+    assert await found(is_significant=True) == ["Reset", "BootNotification"]
+    assert await found(is_outward=True) == ["Reset"]
+    assert await found(actions=["MeterValues", "Reset"]) == ["Reset", "MeterValues"]
+    assert await found(q="ækme") == ["BootNotification"]
+    assert await found(q="100%") == []
+    assert await found(status=CallStatus.PENDING, is_significant=True) == ["Reset", "BootNotification"]
+    assert await found(from_at=clock.now()) == ["Reset"]
+    assert await found(until_at=clock.now(), limit=1) == ["Heartbeat"]
+    first = (await ctx.db.read(SYSTEM, calls.list_calls, charger.id))[-1].number
+    assert await found(after=first, limit=2) == ["MeterValues", "Heartbeat"]
+    assert await found(before=first + 2) == ["MeterValues", "BootNotification"]
+
+
+async def test_the_log_is_for_those_who_may_see_what_is_sensitive(ctx):
+    owner = await make_user(ctx)
+    location = await make_location(ctx, owner)
+    charger = await make_charger(ctx, location.id)
+    basic = await make_member(ctx, location.id, Level.BASIC)
+    sensitive = await make_member(ctx, location.id, Level.SENSITIVE)
+    stranger = await make_user(ctx)
+    await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)])
+    assert len(await ctx.db.read(sensitive.actor, calls.list_calls, charger.id)) == 1
+    with pytest.raises(Forbidden):
+        await ctx.db.read(basic.actor, calls.list_calls, charger.id)
+    with pytest.raises(NotFound):
+        await ctx.db.read(stranger.actor, calls.list_calls, charger.id)
+
+
+async def test_a_new_owner_sees_nothing_of_the_old_one(ctx, clock):
+    before = await make_location(ctx)
+    charger = await make_charger(ctx, before.id, identity="MOVES-1")
+    await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)])
+    clock.advance(10)
+    await ctx.db.work(SYSTEM, service.unlink, before.id, charger.id)
+    owner = await make_user(ctx)
+    after = await make_location(ctx, owner)
+    await service.claim(ctx, owner.actor, after.id, identity="MOVES-1", pin="4711")
+    assert await ctx.db.read(owner.actor, calls.list_calls, charger.id) == []
+    clock.advance(10)
+    await ctx.db.work(SYSTEM, calls.log, [heard(charger.id, "Heartbeat")])
+    assert [call.action for call in await ctx.db.read(owner.actor, calls.list_calls, charger.id)] == [
+        "Heartbeat"
+    ]

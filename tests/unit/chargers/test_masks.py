@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from voltyard.chargers.masks import MASK, masked
+from voltyard.chargers.masks import MASK, masked, masked_address
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,23 @@ def test_what_holds_no_secret_is_left_as_it_was_written(text):
 
 def test_what_is_no_json_is_masked_whole():
     assert masked('{"password": "s3cret"') == MASK
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("ftp://ann:s3cret@files.example/in/", "ftp://***@files.example/in/"),
+        ("ftp://ann:s3@cret@files.example/in", "ftp://***@files.example/in"),
+        ("sftp://s3cret@files.example:22", "sftp://***@files.example:22"),
+        ("https://a.example/fw.bin?sig=s3cret&se=1", "https://a.example/fw.bin?***"),
+        ("https://v.example/files/up/vyf_s3cret/", "https://v.example/files/up/***/"),
+        ("http://v.example/files/down/vyf_s3cret/fw.bin", "http://v.example/files/down/***/fw.bin"),
+        ("https://a.example/fw.bin", "https://a.example/fw.bin"),
+    ],
+)
+def test_the_secrets_of_an_address_are_masked(address: str, shown: str):
+    assert masked_address(address) == shown
+    assert masked(json.dumps({"location": address})).replace(" ", "") == f'{{"location":"{shown}"}}'
+    in_a_list = masked(json.dumps([2, "1", "GetLog", {"log": {"remoteLocation": address}}]))
+    assert "s3cret" not in in_a_list
+    assert "s3cret" not in masked(f"no JSON, but {address} in a sentence")

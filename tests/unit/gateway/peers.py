@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from voltyard.gateway.exchange import Exchange
+from voltyard.gateway.recorder import Recorder
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import FakeClock
 from voltyard.kernel.errors import VoltyardError
@@ -24,6 +25,8 @@ from voltyard.speech import (
     Thanked,
     Ticked,
     Told,
+    Traced,
+    TracedNumbers,
 )
 
 CHARGER = "chg_01JD00000000000000000000AA"
@@ -83,11 +86,14 @@ class FakeDesk:
         self.fault: Exception | None = None
         self.gone_faults: list[Exception] = []
         self.reply: Reply = Ticked(clock.now())
+        self.traced: list[Traced] = []
+        self.numbers = 0
 
     async def serve(self, bus: LocalBus) -> None:
         self.serving = [
             await bus.serve("central.heard", Heard, self.on_heard),
             await bus.serve("central.gone", Gone, self.on_gone),
+            await bus.serve("central.traced", Traced, self.on_traced),
         ]
 
     async def stop(self) -> None:
@@ -99,13 +105,21 @@ class FakeDesk:
         if self.fault is not None:
             raise self.fault
         if not self.is_waiting:
-            return Replied(self.reply)
+            return Replied(self.reply, len(self.heard))
         assert self.open is None, "one call of a charger is at the desk at a time"
         self.open = asyncio.get_running_loop().create_future()
         try:
-            return Replied(await self.open)
+            return Replied(await self.open, len(self.heard))
         finally:
             self.open = None
+
+    async def on_traced(self, traced: Traced) -> TracedNumbers:
+        if self.fault is not None:
+            raise self.fault
+        self.traced.append(traced)
+        first = self.numbers + 1
+        self.numbers += len(traced.calls)
+        return TracedNumbers(tuple(range(first, self.numbers + 1)))
 
     async def on_gone(self, gone: Gone) -> Thanked:
         self.gone.append(gone)
@@ -127,7 +141,8 @@ class Conversation:
         self.bus, self.clock = bus, clock
         self.wire = Wire()
         self.desk = FakeDesk(clock)
-        self.exchange = Exchange(CHARGER, session_id, bus=bus, clock=clock)
+        self.recorder = Recorder(bus=bus, clock=clock)
+        self.exchange = Exchange(CHARGER, session_id, bus=bus, clock=clock, recorder=self.recorder)
         self.task: asyncio.Task[None] | None = None
 
     async def begin(self, *, has_desk: bool = True) -> Conversation:

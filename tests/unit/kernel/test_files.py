@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from threading import Barrier
 
@@ -143,3 +144,41 @@ def test_deleting_is_done_once_and_asked_as_often_as_one_likes(files: Files):
     with pytest.raises(NotFound):
         files.load("exports/a.csv")
     assert files.load("exports/b.csv") == b"2"
+
+
+def test_a_file_that_arrives_in_pieces_is_there_only_once_it_is_whole(files: Files, tmp_path: Path):
+    arriving = files.arriving()
+    for piece in (b"one ", b"two ", b"three"):
+        arriving.write(piece)
+    assert not files.is_there("diagnostics/a.log")
+    arriving.keep("diagnostics/a.log")
+    arriving.drop()
+    assert files.load("diagnostics/a.log") == b"one two three"
+    assert (arriving.size_bytes, arriving.sha256) == (13, sha256(b"one two three").hexdigest())
+    assert everything(tmp_path) == {"files/diagnostics/a.log"}
+
+
+def test_what_is_dropped_leaves_no_trace(files: Files, tmp_path: Path):
+    arriving = files.arriving()
+    arriving.write(b"half of")
+    arriving.drop()
+    assert everything(tmp_path) == set()
+
+
+def test_a_file_that_arrives_cannot_be_kept_outside_of_the_folder(files: Files, tmp_path: Path):
+    arriving = files.arriving()
+    with pytest.raises(Invalid):
+        arriving.keep("../secret.key")
+    arriving.drop()
+    assert everything(tmp_path) == set()
+
+
+def test_what_never_became_a_file_is_swept_away_after_a_while(files: Files, tmp_path: Path):
+    old, young = files.arriving(), files.arriving()
+    old.write(b"half of")
+    old._file.close()
+    os.utime(old._path, (0, 0))
+    assert files.sweep(older_than_s=3600) == 1
+    young.keep("whole")
+    assert everything(tmp_path) == {"files/whole"}
+    assert Files(tmp_path / "none").sweep(older_than_s=1) == 0

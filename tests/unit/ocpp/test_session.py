@@ -15,10 +15,12 @@ from voltyard.kernel.errors import TooMany
 from voltyard.kernel.limits import ASK_QUEUE_MAX, ASK_QUEUE_ORIGIN_MAX, FRAME_BYTES_MAX, INWARD_QUEUE_MAX
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.session import (
+    LATE_MAX,
     UNANSWERED,
     UNSENT,
     Answered,
     AnsweredError,
+    AnsweredLate,
     Close,
     Dropped,
     Effect,
@@ -27,6 +29,7 @@ from voltyard.ocpp.session import (
     Heard,
     Noted,
     Send,
+    SendAsk,
     Session,
 )
 from voltyard.speech import Priority
@@ -97,7 +100,7 @@ def test_at_most_one_of_our_calls_is_open() -> None:
     assert ask(session, 2) == ()
     assert list(session.received(b'[3,"x1",{}]', 1)) == [
         Answered(1, b"{}"),
-        Send(b'[2,"x2","Reset",{"n":2}]'),
+        SendAsk(b'[2,"x2","Reset",{"n":2}]', 2, "x2"),
     ]
 
 
@@ -161,7 +164,7 @@ def test_an_ask_whose_time_passed_between_ticks_is_not_sent() -> None:
     ask(session, 2, timeout_s=30)
     ask(session, 3, timeout_s=90)
     effects = session.received(b'[3,"x1",{}]', 40)
-    assert [type(effect) for effect in effects] == [Answered, Expired, Send]
+    assert [type(effect) for effect in effects] == [Answered, Expired, SendAsk]
     assert effects[1] == Expired(2, was_sent=False)
 
 
@@ -169,14 +172,17 @@ def test_an_expired_call_makes_room_for_the_next() -> None:
     session = Session("x")
     ask(session, 1, timeout_s=10)
     ask(session, 2, timeout_s=30)
-    assert list(session.tick(10)) == [Expired(1, was_sent=True), Send(b'[2,"x2","Reset",{"n":2}]')]
+    assert list(session.tick(10)) == [
+        Expired(1, was_sent=True),
+        SendAsk(b'[2,"x2","Reset",{"n":2}]', 2, "x2"),
+    ]
 
 
-def test_a_late_answer_is_noted_and_dropped() -> None:
+def test_a_late_answer_is_told_once_with_its_token() -> None:
     session = Session("x")
     ask(session, 1, timeout_s=10)
     session.tick(10)
-    assert list(session.received(b'[3,"x1",{}]', 11)) == [Noted("late_answer", '"x1"')]
+    assert list(session.received(b'[3,"x1",{"a":1}]', 11)) == [AnsweredLate(1, b'{"a":1}')]
     assert list(session.received(b'[4,"x1","GenericError"]', 11)) == [Noted("late_answer", '"x1"')]
 
 
@@ -198,7 +204,7 @@ def test_an_answer_under_a_wrong_id_counts_only_where_that_is_known() -> None:  
     ask(session, 1, timeout_s=10)
     session.tick(10)
     ask(session, 2)
-    assert list(session.received(b'[3,"x1",{}]', 0)) == [Noted("late_answer", '"x1"')]
+    assert list(session.received(b'[3,"x1",{}]', 0)) == [AnsweredLate(1, b"{}")]
     assert list(session.received(b'[3,"other",{}]', 0)) == [Answered(2, b"{}")]
 
 
@@ -484,7 +490,7 @@ class TwoLanes(RuleBasedStateMachine):
     def they_answer_something_else(self, number: int) -> None:
         if self.open is None or self.open[0] != f"x{number}":
             effects = self.session.received(f'[3,"x{number}",{{}}]', self.now)
-            assert all(isinstance(effect, Noted) for effect in effects)
+            assert all(isinstance(effect, Noted | AnsweredLate) for effect in effects)
 
     @rule()
     def they_call(self) -> None:
@@ -543,3 +549,22 @@ class TwoLanes(RuleBasedStateMachine):
 
 TestTwoLanes = TwoLanes.TestCase
 TestTwoLanes.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
+
+
+def test_a_late_error_is_told_with_its_token() -> None:
+    session = Session("x")
+    ask(session, 1, timeout_s=10)
+    session.tick(10)
+    (late,) = session.received(b'[4,"x1","InternalError","oops",{}]', 11)
+    assert late == AnsweredLate(1, code="InternalError", description="oops")
+
+
+def test_only_the_last_expired_asks_are_remembered() -> None:
+    session = Session("x")
+    for number in range(LATE_MAX + 1):
+        session.ask(
+            number, "Reset", b"{}", priority=Priority.PORTAL, origin="a", timeout_s=1, now=number * 10
+        )
+        session.tick(number * 10 + 1)
+    assert list(session.received(b'[3,"x1",{}]', 1_000)) == [Noted("late_answer", '"x1"')]
+    assert list(session.received(b'[3,"x2",{}]', 1_000)) == [AnsweredLate(1, b"{}")]

@@ -1,0 +1,153 @@
+"""All SQL of the log of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from voltyard.chargers.tables import answers, calls, chargers
+from voltyard.kernel.db import Work
+from voltyard.locations.service import visible
+
+Row = sa.Row[Any]
+
+SAMPLE_ROWS = 500
+
+
+def insert_calls(work: Work, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Add to the log of calls; return the numbers of the rows in their order."""
+    numbers = work.numbers(calls, len(rows))
+    work.insert_many(calls, [{"number": number, **row} for number, row in zip(numbers, rows, strict=True)])
+    return numbers
+
+
+def upsert_answers(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note how calls ended; a late answer replaces the silence before it."""
+    work.upsert(answers, rows, key=("number",))
+
+
+def list_calls(
+    work: Work,
+    charger_id: str,
+    *,
+    actions: Sequence[str] = (),
+    hidden: Sequence[str] = (),
+    status: str | None = None,
+    is_outward: bool | None = None,
+    q: str = "",
+    from_at: datetime | None = None,
+    until_at: datetime | None = None,
+    pending_since_at: datetime,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int,
+) -> list[Row]:
+    """Return calls of a charger with their answers: the newest before a number, or the next after one.
+
+    Only what was said since the charger came to where it is. A call without an answer counts as failed
+    once it is older than ``pending_since_at``.
+    """
+    query = (
+        sa.select(
+            calls,
+            answers.c.status,
+            answers.c.answer,
+            answers.c.latency_ms,
+            answers.c.at.label("answered_at"),
+        )
+        .select_from(
+            calls.join(chargers, chargers.c.id == calls.c.charger_id).outerjoin(
+                answers, answers.c.number == calls.c.number
+            )
+        )
+        .where(
+            calls.c.charger_id == charger_id,
+            chargers.c.location_id.in_(visible(work, work.actor)),
+            calls.c.at >= chargers.c.claimed_at,
+        )
+        .limit(limit)
+    )
+    if actions:
+        query = query.where(calls.c.action.in_(actions))
+    if hidden:
+        query = query.where(calls.c.action.not_in(hidden))
+    if is_outward is not None:
+        query = query.where(calls.c.is_outward.is_(is_outward))
+    if from_at is not None:
+        query = query.where(calls.c.at >= from_at)
+    if until_at is not None:
+        query = query.where(calls.c.at < until_at)
+    if q:
+        text = q.lower()
+        query = query.where(
+            sa.or_(
+                sa.func.lower(calls.c.payload).contains(text, autoescape=True),
+                sa.func.lower(answers.c.answer).contains(text, autoescape=True),
+                sa.func.lower(calls.c.message_id).contains(text, autoescape=True),
+            )
+        )
+    if status == "done":
+        query = query.where(answers.c.status == "done")
+    elif status == "pending":
+        query = query.where(answers.c.status.is_(None), calls.c.at >= pending_since_at)
+    elif status == "failed":
+        query = query.where(
+            sa.or_(
+                answers.c.status == "failed",
+                sa.and_(answers.c.status.is_(None), calls.c.at < pending_since_at),
+            )
+        )
+    if after is not None:
+        query = query.where(calls.c.number > after).order_by(calls.c.number)
+    else:
+        query = query.order_by(calls.c.number.desc())
+    if before is not None:
+        query = query.where(calls.c.number < before)
+    return list(work.rows(query))
+
+
+def delete_old_calls(work: Work, before: datetime, most: int) -> int:
+    """Delete some of the calls before an instant, in a bite that holds nobody up."""
+    return _delete(work, sa.select(calls.c.number).where(calls.c.at < before).limit(most))
+
+
+def delete_first_calls(work: Work, most: int) -> int:
+    """Delete the oldest calls."""
+    return _delete(work, sa.select(calls.c.number).order_by(calls.c.number).limit(most))
+
+
+def _delete(work: Work, chosen: sa.Select[Any]) -> int:
+    numbers = [row.number for row in work.rows(chosen)]
+    if not numbers:
+        return 0
+    # Numbers that were logged together lie together; a range is quick on both databases.
+    for table in (answers, calls):
+        work.run(sa.delete(table).where(table.c.number.in_(numbers)))
+    return len(numbers)
+
+
+def size(work: Work) -> int:
+    """Return about how many bytes the texts of the log take, without reading it all."""
+    ends = work.row(sa.select(sa.func.min(calls.c.number), sa.func.max(calls.c.number)))
+    if ends is None or ends[0] is None:
+        return 0
+    newest = (
+        sa.select(
+            (sa.func.length(calls.c.payload) + sa.func.coalesce(sa.func.length(answers.c.answer), 0)).label(
+                "length"
+            )
+        )
+        .select_from(calls.outerjoin(answers, answers.c.number == calls.c.number))
+        .order_by(calls.c.number.desc())
+        .limit(SAMPLE_ROWS)
+        .subquery()
+    )
+    mean = work.value(sa.select(sa.func.avg(newest.c.length))) or 0
+    return int((ends[1] - ends[0] + 1) * (float(mean) + ROW_BYTES))
+
+
+ROW_BYTES = 250
+"""What a row takes beside its texts: columns, and its part of the indexes."""

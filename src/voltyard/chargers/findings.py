@@ -1,0 +1,71 @@
+"""Findings: what chargers do otherwise than OCPP says, and how often we have put up with it.
+
+Counted by charger and by what it was at the time: vendor, model and firmware, so that an update that
+mends something shows, and so that chargers of one model can be compared. Rows of a charger that changed
+hands stay with the earlier owner. Rows that nothing was added to for a year are forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from voltyard.chargers import findings_store as store
+from voltyard.chargers.masks import masked
+from voltyard.kernel.db import Work
+from voltyard.speech import FlawTold
+
+KIND_LENGTH = 40
+ACTION_LENGTH = 64
+MAKE_LENGTH = 120
+SAMPLE_LENGTH = 500
+ROWS_PER_CHARGER_MAX = 300
+"""Beyond this many, findings are counted without the action, whose name a charger may make up."""
+KEPT = timedelta(days=365)
+FORGET_STEP = 1_000
+
+
+def told(work: Work, flaws: Sequence[FlawTold]) -> None:
+    """Count what was tolerated; two statements for many chargers.
+
+    What is told of a charger that is gone is left out. For the system.
+    """
+    makes = store.find_makes(work, [each.charger_id for each in flaws])
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for each in flaws:
+        make = makes.get(each.charger_id)
+        if make is None or each.count <= 0:
+            continue
+        row = _row(work, make, each)
+        key = tuple(row[name] for name in store.KEY)
+        if key in rows:
+            rows[key]["times"] += row["times"]
+        else:
+            rows[key] = row
+    store.add_findings(work, list(rows.values()))
+
+
+def _row(work: Work, make: Any, each: FlawTold) -> dict[str, Any]:
+    return {
+        "charger_id": each.charger_id,
+        "held_since_at": make.held_since_at,
+        "vendor": (make.vendor or "")[:MAKE_LENGTH],
+        "model": (make.model or "")[:MAKE_LENGTH],
+        "firmware": (make.firmware or "")[:MAKE_LENGTH],
+        "kind": each.kind[:KIND_LENGTH],
+        "action": _storable(each.action)[:ACTION_LENGTH] if make.kept < ROWS_PER_CHARGER_MAX else "",
+        "times": each.count,
+        "sample": masked(_storable(each.sample))[:SAMPLE_LENGTH],
+        "at": work.now,
+    }
+
+
+def _storable(text: str) -> str:
+    """Return a text that every database can hold, whatever a charger sent."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def forget_old(work: Work) -> int:
+    """Forget some of the findings that were not made for a year; return how many, 0 when none are left."""
+    return store.delete_old(work, work.now - KEPT, FORGET_STEP)
