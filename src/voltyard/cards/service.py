@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from voltyard.cards import store
+from voltyard.cards.events import CardsChanged, CardsWithdrawn
+from voltyard.kernel import jobs
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Conflict, Invalid, NotFound
 from voltyard.kernel.ids import check, new_id
@@ -18,6 +20,8 @@ from voltyard.locations.service import permissions, require, require_open
 from voltyard.speech import Verdict
 
 _NOISE = re.compile(r"[\s:\-]")
+FOLLOW_DELAY_S = 2.0
+"""Cards are often changed one after the other; what keeps copies of them waits this long for more."""
 
 
 class CardExists(Conflict):
@@ -75,6 +79,16 @@ def get(work: Work, card_id: str) -> Card:
     return _card(row)
 
 
+def find(work: Work, location_id: str, id_tag: str) -> Card | None:
+    """Return the card of a location that bears this tag, in any spelling, if there is one.
+
+    Raises: NotFound; Forbidden.
+    """
+    require(work, location_id, Permission.VIEW)
+    row = store.find_by_key(work, location_id, tag_key(id_tag))
+    return _card(row) if row is not None else None
+
+
 def list_cards(
     work: Work, *, location_id: str | None = None, after: str | None = None, limit: int = 25, q: str = ""
 ) -> list[Card]:
@@ -122,7 +136,31 @@ def add(work: Work, location_id: str, *, name: str, id_tag: str, expires_at: dat
         is_blocked=False,
         expires_at=expires_at,
     )
+    _tell(work, location_id)
+    if expires_at is not None and expires_at > work.now:
+        # Not every charger looks at the date beside a card in its list.
+        jobs.enqueue(
+            work,
+            CardsChanged(location_id),
+            delay_s=(expires_at - work.now).total_seconds() + FOLLOW_DELAY_S,
+            key=f"cards-expire:{card_id}",
+        )
     return get(work, card_id)
+
+
+def _tell(work: Work, location_id: str, *, is_withdrawn: bool = False) -> None:
+    """Have those who keep copies of a location's cards follow; durable, lest a lost word let a card in."""
+    if is_withdrawn:
+        jobs.enqueue(
+            work,
+            CardsWithdrawn(location_id),
+            delay_s=FOLLOW_DELAY_S,
+            key=f"cards-withdrawn:{location_id}",
+        )
+    else:
+        jobs.enqueue(
+            work, CardsChanged(location_id), delay_s=FOLLOW_DELAY_S, key=f"cards-changed:{location_id}"
+        )
 
 
 def change(work: Work, card_id: str, *, name: str | None = None, is_blocked: bool | None = None) -> Card:
@@ -137,6 +175,8 @@ def change(work: Work, card_id: str, *, name: str | None = None, is_blocked: boo
         changes["is_blocked"] = is_blocked
     if changes:
         store.set_card(work, card_id, **changes)
+    if is_blocked is not None and is_blocked != card.is_blocked:
+        _tell(work, card.location_id, is_withdrawn=is_blocked)
     return get(work, card_id)
 
 
@@ -145,6 +185,7 @@ def remove(work: Work, card_id: str) -> None:
     card = get(work, card_id)
     require(work, card.location_id, Permission.EDIT_CARDS)
     store.delete_card(work, card_id)
+    _tell(work, card.location_id, is_withdrawn=True)
 
 
 def judge(work: Work, asked: Sequence[tuple[str | None, str]]) -> list[Judgement]:

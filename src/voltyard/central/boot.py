@@ -8,18 +8,21 @@ from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
 from voltyard.kernel.limits import HEARTBEAT_S, PENDING_RETRY_S
+from voltyard.local_lists import service as local_lists
 from voltyard.speech import Beat, Booted, Registration, Reply, Ticked, Welcomed
 
 
 def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> list[Reply]:
     """Store who boots; one that nobody has claimed is Pending and comes again soon (OCPP 1.6 §4.2)."""
+    claimed = chargers.boot(work, items)
+    local_lists.booted(work, items)
     return [
         Welcomed(
             Registration.ACCEPTED if is_claimed else Registration.PENDING,
             work.now,
             HEARTBEAT_S if is_claimed else PENDING_RETRY_S,
         )
-        for is_claimed in chargers.boot(work, items)
+        for is_claimed in claimed
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
+from voltyard.reservations import service as reservations
 from voltyard.speech import (
     Decided,
     DiagnosticsTold,
@@ -29,6 +30,7 @@ THANKS = Thanks()
 def told(work: Work, items: Sequence[tuple[Place, StatusTold]]) -> list[Reply]:
     """Store the status of connectors (OCPP 1.6 §4.9)."""
     chargers.tell_status(work, items)
+    reservations.tell_status(work, items)
     return [THANKS] * len(items)
 
 

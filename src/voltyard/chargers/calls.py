@@ -83,12 +83,14 @@ def trace(work: Work, traced: Traced) -> list[int]:
     store.upsert_answers(
         work, [row for row in ended if row is not None] + [_answered(answer) for answer in traced.answers]
     )
-    commands.sent(work, [(call.command_id, call.at) for call in traced.calls if call.command_id])
-    commands.answered_late(
-        work,
-        [(late.command_id, late.status, late.is_accepted, masked(late.answer)) for late in traced.late],
-    )
-    findings.told(work, traced.flaws)
+    if sent := [(call.command_id, call.at) for call in traced.calls if call.command_id]:
+        commands.sent(work, sent)
+    if late := [
+        (each.command_id, each.status, each.is_accepted, masked(each.answer)) for each in traced.late
+    ]:
+        commands.answered_late(work, late)
+    if traced.flaws:
+        findings.told(work, traced.flaws)
     return numbers
 
 

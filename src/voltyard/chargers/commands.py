@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from voltyard.chargers import service, store
+from voltyard.chargers import credentials, service, store
+from voltyard.chargers.credentials import Answered
 from voltyard.chargers.events import CommandChanged, subject
 from voltyard.chargers.masks import masked
 from voltyard.kernel.actor import Actor
@@ -130,6 +131,50 @@ async def ask(
     *,
     priority: Priority = Priority.PORTAL,
     timeout_s: float = CALL_DEADLINE_S,
+) -> Command:
+    """Ask a charger for something and wait for its answer.
+
+    The command says what became of it: a rejection, a silence and an absent charger are outcomes,
+    not exceptions. A new password or security profile is kept in step on our side, by whatever door it is
+    set. Raises: NotFound; Forbidden; Invalid for a request that cannot be sent.
+    """
+    if credentials.key_of(ask) is None:
+        return await _ask(ctx, actor, charger_id, ask, priority=priority, timeout_s=timeout_s)
+    key = ctx.settings.secret_key()
+    await ctx.db.work(actor, _about_to_set, charger_id, ask, key)
+    answered = Answered.NOTHING
+    try:
+        done = await _ask(ctx, actor, charger_id, ask, priority=priority, timeout_s=timeout_s)
+        answered = _answered(done)
+    except Invalid:  # what cannot be sent has changed nothing
+        answered = Answered.REFUSED
+        raise
+    finally:
+        await ctx.db.work(actor, credentials.was_set, charger_id, ask, answered, key)
+    return done
+
+
+def _about_to_set(work: Work, charger_id: str, ask: Ask, key: bytes) -> None:
+    service.get(work, charger_id, Permission.EDIT_CHARGERS)
+    credentials.about_to_set(work, charger_id, ask, key)
+
+
+def _answered(done: Command) -> Answered:
+    if done.word.lower() == credentials.REBOOT_REQUIRED:
+        return Answered.LATER
+    if done.status is CommandStatus.EXECUTED:
+        return Answered.OBEYED
+    return Answered.REFUSED if done.status is CommandStatus.REJECTED else Answered.NOTHING
+
+
+async def _ask(
+    ctx: Context,
+    actor: Actor,
+    charger_id: str,
+    ask: Ask,
+    *,
+    priority: Priority,
+    timeout_s: float,
 ) -> Command:
     """Ask a charger for something and wait for its answer.
 

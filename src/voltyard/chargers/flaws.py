@@ -263,6 +263,13 @@ _ALL: Final = (
         _("Energy or power may be missing from its charges. Report the sample to the vendor."),
     ),
     Flaw(
+        "wrong_scale",
+        _("Calls kilowatts watts, or the reverse; we go by its current and voltage."),
+        _BAD,
+        "Q27",
+        _("Compare its power with another meter. Report the sample to the vendor."),
+    ),
+    Flaw(
         "implausible_register",
         _(
             "Shows a meter register that cannot belong to the charge, such "

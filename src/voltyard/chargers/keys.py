@@ -109,8 +109,10 @@ _PROFILES: Final = (
 _PHASES: Final = ("L1", "L2", "L3", "N", "L1-N", "L2-N", "L3-N", "L1-L2", "L2-L3", "L3-L1")
 
 
-def _flag(name: str, about: str, profile: str, access: Access = Access.READ_WRITE, **more: bool) -> Key:
-    return Key(name, profile, Form.BOOLEAN, access, about, **more)
+def _flag(
+    name: str, about: str, profile: str, access: Access = Access.READ_WRITE, *, is_required: bool = False
+) -> Key:
+    return Key(name, profile, Form.BOOLEAN, access, about, is_required=is_required)
 
 
 def _count(

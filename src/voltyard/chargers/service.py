@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voltyard.accounts.secrets import is_same, machine_hash
-from voltyard.chargers import store
-from voltyard.chargers.events import ChargerChanged, subject
+from voltyard.chargers import credentials, findings, store
+from voltyard.chargers.credentials import Paper, Proof, Shown, Trust
+from voltyard.chargers.events import ChargerChanged, ChargerMoved, subject
+from voltyard.kernel import jobs
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
@@ -32,7 +34,16 @@ from voltyard.kernel.limits import (
 )
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions, require, require_open
-from voltyard.speech import Booted, ConnectorStatus, Entry, Hello, StatusTold, Superseded, Welcome
+from voltyard.speech import (
+    Booted,
+    ConnectorStatus,
+    Entry,
+    FlawTold,
+    Hello,
+    StatusTold,
+    Superseded,
+    Welcome,
+)
 
 IDENTITY = re.compile(rf"[\x21-\x7e]([\x20-\x7e]{{0,{IDENTITY_LENGTH_MAX - 2}}}[\x21-\x7e])?")
 _HEX = re.compile(rb"([0-9A-Fa-f]{2})+")
@@ -334,6 +345,7 @@ def _claim(
         )
     store.set_charger(work, row.id, location_id=location_id, claimed_at=work.now, is_held=False)
     work.emit(subject(location_id, row.id), ChargerChanged(row.id, location_id, "claimed"))
+    _note_move(work, row.id)
     return get(work, row.id)
 
 
@@ -390,13 +402,25 @@ def unlink(work: Work, location_id: str, charger_id: str) -> None:
         raise NotFound("this charger is not at that location", id=charger_id)
     store.set_charger(work, charger_id, location_id=None, claimed_at=None, name="")
     work.emit(subject(location_id, charger_id), ChargerChanged(charger_id, location_id, "unlinked"))
+    _note_move(work, charger_id)
+
+
+def _note_move(work: Work, charger_id: str) -> None:
+    """Have taken out of a charger what it was given for the place before, its cards above all."""
+    jobs.enqueue(work, ChargerMoved(charger_id), key=f"charger-moved:{charger_id}")
 
 
 # --- sockets --------------------------------------------------------------------------------------
 
 
-def connect(work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool) -> list[Welcome]:
-    """Let chargers in, or not; the newest session of a charger is the one that counts."""
+def connect(
+    work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool, others: Sequence[str] = ()
+) -> list[Welcome]:
+    """Let chargers in, or not; the newest session of a charger is the one that counts.
+
+    ``others`` are authorities, as PEM, whose certificates are good beside those of our own.
+    """
+    trust = Trust(key, tuple(others))
     known = store.find_by_keys(
         work, [identity_key(hello.identity) for hello in hellos if IDENTITY.fullmatch(hello.identity)]
     )
@@ -405,6 +429,7 @@ def connect(work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool
         free = UNKNOWN_CHARGERS_HELD_MAX - store.count_held(work)
     welcomes: list[Welcome] = []
     presences: dict[str, dict[str, Any]] = {}
+    odd: list[FlawTold] = []
     for hello in hellos:
         row = known.get(identity_key(hello.identity))
         if row is None:
@@ -413,18 +438,24 @@ def connect(work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool
                 welcomes.append(Welcome(entry))
                 continue
             free -= 1
-        elif row.password_hash is not None and not _proves(hello.password, row.password_hash, key):
-            welcomes.append(Welcome(Entry.WRONG_PASSWORD))
-            continue
+            proof = Proof(hello.is_tls, Shown.NONE, Paper.ABSENT)
         else:
+            entry, proof = credentials.let_in(work, row, hello, trust)
+            if entry is not Entry.WELCOME:
+                welcomes.append(Welcome(entry))
+                continue
             charger_id = row.id
-        welcomes.append(Welcome(Entry.WELCOME, charger_id))
+        welcomes.append(_welcome(charger_id, row))
+        odd += [FlawTold(charger_id, kind, 1, "", "") for kind in (*hello.flaws, *_oddities(hello, row, key))]
         presences[charger_id] = {
             "charger_id": charger_id,
             "session_id": hello.session_id,
             "gateway": hello.gateway,
             "version": hello.version,
             "address": hello.address,
+            "is_tls": hello.is_tls,
+            "security_profile": proof.profile,
+            "certificate_serial": proof.serial if proof.paper is Paper.GOOD else None,
             "connected_at": work.now,
             "seen_at": work.now,
         }
@@ -432,7 +463,39 @@ def connect(work: Work, hellos: Sequence[Hello], *, key: bytes, is_holding: bool
         place = row.location_id if row is not None else None
         work.emit(subject(place, charger_id), ChargerChanged(charger_id, place, "connected"))
     store.upsert_presences(work, list(presences.values()))
+    if odd:
+        findings.told(work, odd)
     return welcomes
+
+
+def _welcome(charger_id: str, row: Any) -> Welcome:
+    """Let a charger in; with what it is by its last boot, by which its known quirks are found."""
+    if row is None:
+        return Welcome(Entry.WELCOME, charger_id)
+    return Welcome(
+        Entry.WELCOME,
+        charger_id,
+        row.vendor or "",
+        row.model or "",
+        row.firmware or "",
+        row.timezone or "UTC",
+    )
+
+
+def _oddities(hello: Hello, row: Any, key: bytes) -> list[str]:
+    """Return the kinds of deviations that show only beside what is registered."""
+    if row is None:
+        return []
+    found = []
+    if hello.identity.strip() != row.identity:
+        found.append("identity_spelling")
+    sent = credentials.forms(hello.password)
+    if row.password_hash is not None and sent:
+        # The first form is the password as it came.
+        is_plain = is_same(row.password_hash, machine_hash(sent[0], key))
+        if not is_plain and credentials.shown(hello.password, row, key) is Shown.PRESENT:
+            found.append("password_as_hex")
+    return found
 
 
 def _hold(work: Work, hello: Hello, *, is_holding: bool, free: int) -> tuple[str | None, Entry]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from voltyard.chargers.tables import calls, chargers, commands, connectors, pin_tries, presences
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
+from voltyard.locations.tables import locations
 
 Row = sa.Row[Any]
 
@@ -59,8 +60,13 @@ def find_charger(work: Work, charger_id: str) -> Row | None:
 
 
 def find_by_keys(work: Work, keys: Iterable[str]) -> dict[str, Row]:
-    """Return chargers by their identity in lower case."""
-    rows = work.rows(sa.select(chargers).where(chargers.c.identity_key.in_(sorted(set(keys)))))
+    """Return chargers by their identity in lower case, with the time zone of where they stand."""
+    query = (
+        sa.select(chargers, locations.c.timezone)
+        .outerjoin(locations, locations.c.id == chargers.c.location_id)
+        .where(chargers.c.identity_key.in_(sorted(set(keys))))
+    )
+    rows = work.rows(query)
     return {row.identity_key: row for row in rows}
 
 

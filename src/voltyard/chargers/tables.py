@@ -31,7 +31,7 @@ chargers = sa.Table(
     sa.Column("candidate_hash", sa.String(64)),
     sa.Column("candidate_at", UtcTime),
     # The charger said that it uses the new password after its next restart only.
-    sa.Column("is_candidate_late", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_candidate_late", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("password_at", UtcTime),
     # The security profile that is enforced, and a higher one that the charger has accepted and not shown yet.
     sa.Column("security_profile", sa.Integer, nullable=False, server_default="0"),
@@ -64,7 +64,7 @@ presences = sa.Table(
     sa.Column("gateway", sa.String(64)),
     sa.Column("version", sa.String(16)),
     sa.Column("address", sa.String(64)),
-    sa.Column("is_tls", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_tls", sa.Boolean, nullable=False, server_default="0"),
     # What this socket proves, whatever is enforced.
     sa.Column("security_profile", sa.Integer, nullable=False, server_default="0"),
     sa.Column("certificate_serial", sa.String(64)),
@@ -172,7 +172,7 @@ calls = sa.Table(
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("at", UtcTime, nullable=False),
     # Ours towards the charger; else the charger's towards us.
-    sa.Column("is_outward", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_outward", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("origin", sa.String(64), nullable=False, server_default=""),
     sa.Column("command_id", sa.String(40)),
     sa.Index("ix_calls_charger_id_number", "charger_id", "number"),
@@ -227,7 +227,7 @@ parameters = sa.Table(
     sa.Column("reported", sa.Text),
     sa.Column("is_readonly", sa.Boolean),
     # The charger said that it has no such key.
-    sa.Column("is_unknown", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_unknown", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("reported_at", UtcTime),
     sa.Column("desired", sa.Text),
     sa.Column("desired_at", UtcTime),
@@ -236,7 +236,7 @@ parameters = sa.Table(
     sa.Column("door", sa.String(16)),
     # What became of the desired value, once it was sent.
     sa.Column("result", sa.String(16)),
-    sa.Column("is_pending", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_pending", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
 )
 
@@ -249,7 +249,7 @@ parameter_reads = sa.Table(
     sa.Column("tried_at", UtcTime),
     sa.Column("read_at", UtcTime),
     sa.Column("firmware", sa.String(120)),
-    sa.Column("is_by_key", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_by_key", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("reboot_required_at", UtcTime),
     sa.Column("recommended_at", UtcTime),
 )

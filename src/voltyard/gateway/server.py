@@ -246,6 +246,12 @@ class Gateway:
                 identity.SUBPROTOCOL,
                 handshake.address,
                 identity.password(head.headers.get("authorization"), name),
+                flaws=identity.flaws(
+                    head.target,
+                    head.headers.get("sec-websocket-protocol"),
+                    head.headers.get("authorization"),
+                    name,
+                ),
             ),
             Welcome,
             timeout_s=ANSWER_BUDGET_S,

@@ -37,7 +37,7 @@ def key(id_tag: str) -> str:
 
 
 def listed(id_tag: str, *, is_blocked: bool, expires_at: datetime | None, now: datetime) -> ListedCard:
-    """Return a card as a charger keeps it: the spelling as it was entered (quirk Q34), and its verdict now."""
+    """Return a card as a charger keeps it: spelled as it was entered (quirk Q34), with its verdict now."""
     if is_blocked:
         return ListedCard(id_tag, Verdict.BLOCKED)
     # Some chargers do not look at expiryDate: a card that is over is said to be.

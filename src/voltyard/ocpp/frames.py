@@ -57,12 +57,16 @@ _SPELLINGS: Final = MappingProxyType(
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A request. ``id_raw`` is the message id as JSON, ``payload`` a JSON object, both as sent."""
+    """A request. ``id_raw`` is the message id as JSON, ``payload`` a JSON object, both as sent.
+
+    ``flaws`` are the kinds of deviations in its envelope that were tolerated.
+    """
 
     id_raw: bytes
     action: str
     payload: bytes
     is_repaired: bool = False
+    flaws: tuple[str, ...] = ()
 
 
 class CallResult(msgspec.Struct, frozen=True, gc=False):
@@ -159,7 +163,7 @@ def decode(text: bytes | str) -> Frame:
         return _decode_unusual(data, is_repaired=is_repaired)
     payload = bytes(shape.payload)
     id_raw = bytes(shape.id_raw)
-    if shape.kind == CALL and payload[0] == 0x7B and id_raw[0] == 0x22 and len(id_raw) <= ID_BYTES_MAX:
+    if shape.kind == CALL and payload[0] == 0x7B and _is_usual_id(id_raw):
         return Call(id_raw, shape.action, payload, is_repaired)
     return _decode_unusual(data, is_repaired=is_repaired)
 
@@ -229,7 +233,23 @@ def _frame(parts: list[bytes], *, is_repaired: bool) -> Frame:
     payload = _payload(parts, 3)
     if payload is None:
         return Broken(id_raw, "FormationViolation", "the payload is not an object", kind)
-    return Call(id_raw, action, payload, is_repaired)
+    flaws = _envelope_flaws(parts)
+    return Call(id_raw, action, payload, is_repaired, flaws)
+
+
+def _envelope_flaws(parts: list[bytes]) -> tuple[str, ...]:
+    """Say what is odd about a call that can be read: its id (quirk Q19), no payload (quirk Q16)."""
+    found = []
+    if not _is_usual_id(parts[1]):
+        found.append("odd_message_id")
+    if len(parts) < 4 or parts[3][0] != 0x7B:
+        found.append("no_payload")
+    return tuple(found)
+
+
+def _is_usual_id(id_raw: bytes) -> bool:
+    """Say whether an id is a text of at most 36 characters (1.6-J §4.1.4)."""
+    return id_raw[0] == 0x22 and len(id_raw) <= MESSAGE_ID_LENGTH_MAX + 2
 
 
 def _call_error(id_raw: bytes, parts: list[bytes]) -> CallError:

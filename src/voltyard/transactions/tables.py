@@ -34,7 +34,7 @@ transactions = sa.Table(
     sa.Column("stop_reason", sa.String(32)),
     sa.Column("is_estimated", sa.Boolean, nullable=False),
     # Made by us from status and readings, because its start was never told (quirk Q40).
-    sa.Column("is_synthetic", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_synthetic", sa.Boolean, nullable=False, server_default="0"),
     sa.Index("ix_transactions_location_id_number", "location_id", "number"),
     sa.Index("ix_transactions_charger_id_number", "charger_id", "number"),
     sa.Index(

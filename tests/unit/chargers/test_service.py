@@ -301,7 +301,7 @@ async def test_a_list_is_filtered_searched_and_paged(ctx):
 async def test_a_charger_that_connects_is_online_until_its_session_ends(ctx, clock):
     charger = await make_charger(ctx, (await make_location(ctx)).id)
     knock = hello(charger.identity)
-    assert await connect(ctx, knock) == [Welcome(Entry.WELCOME, charger.id)]
+    assert await connect(ctx, knock) == [Welcome(Entry.WELCOME, charger.id, timezone="Europe/Amsterdam")]
     online = await look(ctx, charger.id)
     assert (online.connection, online.version, online.connected_at) == ("online", "ocpp1.6", clock.now())
     clock.advance(30)

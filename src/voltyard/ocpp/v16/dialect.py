@@ -8,11 +8,12 @@ energy that a charger tells is never refused for a missing word
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from voltyard.kernel.errors import Invalid
 from voltyard.kernel.limits import TAG_LENGTH_MAX
@@ -31,6 +32,7 @@ from voltyard.ocpp.v16 import (
     told,
 )
 from voltyard.ocpp.v16.writing import checked, request, seconds, whole_seconds
+from voltyard.quirks import NONE, Quirks
 from voltyard.speech import (
     Ask,
     Beat,
@@ -110,18 +112,48 @@ _REASONS: Final = MappingProxyType(
 # --- what the charger says ------------------------------------------------------------------------
 
 
-def read(call: Call, flaws: list[str]) -> Said | Malformed:
+def read(call: Call, flaws: list[str], zone: tzinfo = UTC) -> Said | Malformed:
     """Understand a charger's call. Never raises.
 
-    Each deviation that was tolerated leaves a word in ``flaws``.
+    Each deviation that was tolerated leaves a word in ``flaws``. ``zone`` is the charger's time zone: times
+    without an offset are taken for its own (quirk Q35).
     """
+    if call.flaws:
+        flaws.extend(call.flaws)
     saying = _SAYINGS.get(call.action)
     if saying is not None:
-        return saying(call.payload, flaws)
+        said = saying(call.payload, flaws)
+        if zone is not UTC and "time_without_offset" in flaws:
+            return _in_zone(said, zone)
+        return said
     if call.action in actions.TO_CHARGER:
         # 1.6-J §4.2.3: known but not for us, as opposed to not known.
         return Malformed("NotSupported", "this action is not supported here")
     return Malformed("NotImplemented", "this action is not known")
+
+
+def _in_zone(said: Said | Malformed, zone: tzinfo) -> Said | Malformed:
+    """Return a saying whose times bore no offset and were taken for UTC, with those of the charger's zone.
+
+    A firmware that writes one time without an offset writes all of them so.
+    """
+    changes: dict[str, object] = {}
+    if isinstance(said, StatusTold | Started | Ended | SecurityTold):
+        changes["told_at"] = _shifted(said.told_at, zone)
+    if isinstance(said, Metered | Ended):
+        changes["readings"] = tuple(
+            replace(reading, told_at=_shifted(reading.told_at, zone)) for reading in said.readings
+        )
+    return replace(said, **changes) if changes else said
+
+
+def _shifted(at: datetime | None, zone: tzinfo) -> datetime | None:
+    if at is None:
+        return None
+    try:
+        return at.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        return at
 
 
 def _read_heartbeat(payload: bytes, flaws: list[str]) -> Said:
@@ -385,7 +417,7 @@ def _reason(word: str | None, flaws: list[str]) -> str | None:
 # --- what we answer -------------------------------------------------------------------------------
 
 
-def answer(said: Said, reply: Reply) -> bytes:
+def answer(said: Said, reply: Reply, quirks: Quirks = NONE) -> bytes:
     """Write the reply to a saying as the payload of its CALLRESULT."""
     # Not a match statement: the first two answer nine of ten messages, and it takes twice as long.
     if isinstance(reply, Thanks):
@@ -395,8 +427,8 @@ def answer(said: Said, reply: Reply) -> bytes:
         assert isinstance(said, Beat), said
         now = reply.now
         # OCPP 1.6 §3.14; whole seconds, since some chargers refuse fractions and offsets (quirk Q36).
-        told_at = (now if now.tzinfo is UTC else now.astimezone(UTC)).isoformat()
-        return f'{{"currentTime":"{told_at[:19]}Z"}}'.encode()
+        told_at = (now if now.tzinfo is UTC else now.astimezone(UTC)).isoformat(timespec="milliseconds")
+        return f'{{"currentTime":"{told_at[: 23 if quirks.wants_milliseconds else 19]}Z"}}'.encode()
     if isinstance(reply, Judged):
         return _judged(said, reply)
     if isinstance(reply, Welcomed):
@@ -453,15 +485,18 @@ def _id_tag_info(reply: Judged) -> messages.IdTagInfo:
 # --- what we ask of the charger -------------------------------------------------------------------
 
 
-def write(ask: Ask) -> tuple[str, bytes]:
-    """Write an ask as an action and the payload of its CALL.
+def write(ask: Ask, quirks: Quirks = NONE) -> tuple[str, bytes]:
+    """Write an ask as an action and the payload of its CALL, in the form that this model heeds.
 
-    Raises: Invalid when OCPP 1.6 has no room for a value, or no such action.
+    What a person wrote by hand stays as it is. Raises: Invalid when OCPP 1.6 has no room for a value, or no
+    such action.
     """
     match ask:
         case StartCharging(id_tag, connector):
             if not id_tag:
                 raise Invalid("name a card to start with", (("/id_tag", "is empty"),))
+            if connector is None and quirks.start_needs_connector:
+                connector = 1  # quirk Q53: some refuse to choose
             return request(messages.RemoteStartTransaction, {"idTag": id_tag, "connectorId": connector})
         case StopCharging(number):
             return request(messages.RemoteStopTransaction, {"transactionId": number})
@@ -483,7 +518,7 @@ def write(ask: Ask) -> tuple[str, bytes]:
         case TellVendor(vendor, kind, data):
             return request(messages.DataTransfer, {"vendorId": vendor, "messageId": kind, "data": data})
         case SetLimit() | ClearLimit() | TellComposite():
-            return smart_charging.write(ask)
+            return smart_charging.write(ask, quirks)
         case ReplaceCards() | UpdateCards() | TellCardsVersion():
             return local_list.write(ask)
         case Reserve() | CancelReservation():

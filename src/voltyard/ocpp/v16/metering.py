@@ -14,7 +14,7 @@ from typing import Final, get_args
 
 from msgspec.structs import astuple
 
-from voltyard.kernel.units import PerPhase
+from voltyard.kernel.units import NOMINAL_V, PerPhase
 from voltyard.ocpp.v16 import messages
 from voltyard.ocpp.v16.told import NULL_WORDS, MeterValue, in_utc, number
 from voltyard.speech import Reading
@@ -31,6 +31,11 @@ _PLACES: Final = 23
 
 _NOT_TOLD: Final = PerPhase()
 _AVERAGE_TOLERANCE: Final = 0.02
+_TOTAL_TOLERANCE: Final = 0.1
+_SCALE_TOLERANCE: Final = 2.0
+"""How far a power may be from what current and voltage come to: phases and factors may be untold."""
+_SMALL_W: Final = 100.0
+_HUGE_W: Final = 1_000_000.0
 
 # Unit -> (factor, summand) into ours. Spellings beyond OCPP 1.6 §7.45 are those that chargers use (Q26).
 _WATT_HOURS: Final = MappingProxyType({"Wh": (1.0, 0.0), "kWh": (1000.0, 0.0)})
@@ -216,7 +221,9 @@ def _reading(
         told_at,
         context,
         e if e is not None else _sum(e1, e2, e3),
-        p if p1 is None and p2 is None and p3 is None else _power(p, (p1, p2, p3), flaws),
+        p
+        if p1 is None and p2 is None and p3 is None and (p is None or p == 0 or _SMALL_W < p < _HUGE_W)
+        else _power(p, row, flaws),
         PerPhase(c1, c2, c3) if c is None else _phases(c, (c1, c2, c3), ("Current.Import", "A"), others),
         PerPhase(v1, v2, v3) if v is None else _phases(v, (v1, v2, v3), ("Voltage", "V"), others),
         o if o1 is None and o2 is None and o3 is None else _most(o, o1, o2, o3),
@@ -227,18 +234,49 @@ def _reading(
     )
 
 
-def _power(
-    total: float | None, phases: tuple[float | None, float | None, float | None], flaws: list[str]
-) -> float | None:
-    """Return the total power; phases are summed when no total is told, or when it is their mean (Q29)."""
+def _power(total: float | None, row: list[float | None], flaws: list[str]) -> float | None:
+    """Return the total power.
+
+    Phases are summed when no total is told, or when it is their mean or far from their sum (quirk Q29). A
+    number that fits voltage and current only as kilowatts is taken for those, and the reverse (quirk Q27).
+    """
+    phases = row[_POWER + 1 : _POWER + 4]
     summed = _sum(*phases)
-    if total is None or summed is None:
-        return summed
+    if summed is None:
+        return None if total is None else _scaled(total, row, flaws)
+    if total is None:
+        return _scaled(summed, row, flaws)
     told = len(phases) - phases.count(None)
     if told > 1 and abs(total * told - summed) < _AVERAGE_TOLERANCE * abs(summed):
         flaws.append("total_is_average")
         return summed
+    # With a phase untold the sum says nothing; at a few watts the meters' own errors are larger.
+    if told == len(phases) and abs(total - summed) > max(_TOTAL_TOLERANCE * abs(summed), _SMALL_W):
+        flaws.append("total_is_wrong")
+        return summed
     return total
+
+
+def _scaled(power_w: float, row: list[float | None], flaws: list[str]) -> float:
+    """Return a power in watts, where what was told fits the current only in another unit."""
+    meant_w = _from_current(row)
+    if meant_w is None or power_w <= 0:
+        return power_w
+    for factor in (1000.0, 0.001):
+        if meant_w / _SCALE_TOLERANCE < power_w * factor < meant_w * _SCALE_TOLERANCE:
+            flaws.append("wrong_scale")
+            return power_w * factor
+    return power_w
+
+
+def _from_current(row: list[float | None]) -> float | None:
+    """Return the power that the currents come to, None when there is too little of them to tell."""
+    whole = row[_CURRENT] if row[_CURRENT + 1 : _CURRENT + 4] == _NO_VALUES[:3] else None
+    currents = (whole, *row[_CURRENT + 1 : _CURRENT + 4])
+    told = [(step, current) for step, current in enumerate(currents) if current is not None]
+    if sum(current for _, current in told) < 1:
+        return None
+    return sum(current * (row[_VOLTAGE + step] or row[_VOLTAGE] or NOMINAL_V) for step, current in told)
 
 
 def _sum(l1: float | None, l2: float | None, l3: float | None) -> float | None:

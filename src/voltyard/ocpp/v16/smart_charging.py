@@ -7,11 +7,12 @@ a limit is never written higher than it was asked · a composite that cannot be 
 from __future__ import annotations
 
 from itertools import pairwise
+from math import floor, isfinite
 from types import MappingProxyType
 from typing import Final, Literal, assert_never
 
 from voltyard.kernel.errors import Invalid
-from voltyard.kernel.units import round_down_a
+from voltyard.kernel.units import round_down_a, watts
 from voltyard.ocpp.v16 import told
 from voltyard.ocpp.v16.messages import (
     ChargingProfile,
@@ -27,6 +28,7 @@ from voltyard.ocpp.v16.messages import (
     Seconds,
 )
 from voltyard.ocpp.v16.writing import request, seconds
+from voltyard.quirks import NONE, Quirks
 from voltyard.speech import (
     ClearLimit,
     CompositeLimits,
@@ -94,12 +96,12 @@ _PURPOSES: Final = MappingProxyType(
 _REPEATS: Final = MappingProxyType({Repeat.DAILY: "Daily", Repeat.WEEKLY: "Weekly"})
 
 
-def write(ask: SetLimit | ClearLimit | TellComposite) -> tuple[str, bytes]:
+def write(ask: SetLimit | ClearLimit | TellComposite, quirks: Quirks = NONE) -> tuple[str, bytes]:
     """Write an ask about limits as an action and its payload. Raises: Invalid."""
     match ask:
         case SetLimit(connector):
             return request(
-                SetChargingProfile, {"connectorId": connector, "csChargingProfiles": _profile(ask)}
+                SetChargingProfile, {"connectorId": connector, "csChargingProfiles": _profile(ask, quirks)}
             )
         case ClearLimit(profile_number, connector, purpose, stack_level):
             return request(
@@ -108,7 +110,7 @@ def write(ask: SetLimit | ClearLimit | TellComposite) -> tuple[str, bytes]:
                     "id": profile_number,
                     "connectorId": connector,
                     "chargingProfilePurpose": None if purpose is None else _PURPOSES[purpose],
-                    "stackLevel": stack_level,
+                    "stackLevel": None if stack_level is None else _stack_level(stack_level, quirks),
                 },
             )
         case TellComposite(connector, duration_s, unit):
@@ -140,13 +142,15 @@ def read_composite(payload: bytes) -> CompositeLimits | None:
     return CompositeLimits(tuple(periods), starts_at, schedule.duration)
 
 
-def _profile(ask: SetLimit) -> dict[str, object]:
+def _profile(ask: SetLimit, quirks: Quirks) -> dict[str, object]:
     _refuse_contradictions(ask)
+    unit = _unit(ask.periods)
+    shaped = [_shaped(period, quirks) for period in ask.periods]
     kind = "Recurring" if ask.repeats else "Absolute" if ask.starts_at else "Relative"
     return {
         "chargingProfileId": ask.profile_number,
-        "transactionId": ask.number,
-        "stackLevel": ask.stack_level,
+        "transactionId": None if quirks.limit_without_transaction else ask.number,
+        "stackLevel": _stack_level(ask.stack_level, quirks),
         "chargingProfilePurpose": _PURPOSES[ask.purpose],
         "chargingProfileKind": kind,
         "recurrencyKind": None if ask.repeats is None else _REPEATS[ask.repeats],
@@ -155,9 +159,9 @@ def _profile(ask: SetLimit) -> dict[str, object]:
         "chargingSchedule": {
             "duration": ask.duration_s,
             "startSchedule": seconds(ask.starts_at),
-            "chargingRateUnit": _unit(ask.periods),
+            "chargingRateUnit": "W" if quirks.is_limited_in_watts else unit,
             "chargingSchedulePeriod": [
-                _period(period, f"/periods/{place}") for place, period in enumerate(ask.periods)
+                _period(period, f"/periods/{place}", quirks) for place, period in enumerate(shaped)
             ],
         },
     }
@@ -190,14 +194,30 @@ def _unit(periods: tuple[LimitPeriod, ...]) -> RateUnit:
     raise _invalid("/periods", "limit every period in amperes, or every one in watts")
 
 
-def _period(period: LimitPeriod, pointer: str) -> dict[str, object]:
+def _stack_level(asked: int, quirks: Quirks) -> int:
+    """Return a stack level that the charger takes (quirk Q51)."""
+    return asked if quirks.stack_level_max is None else min(asked, quirks.stack_level_max)
+
+
+def _shaped(period: LimitPeriod, quirks: Quirks) -> LimitPeriod:
+    """Return a period in the form that the charger heeds, never with a higher limit (quirk Q51)."""
+    if quirks.is_limited_in_watts and period.limit_a is not None and isfinite(period.limit_a):
+        # Where it is not said how many phases there are, one is the only count that is never too many.
+        period = LimitPeriod(period.start_s, None, watts(period.limit_a, period.phases or 1), period.phases)
+    if quirks.limit_needs_phases and period.phases is None:
+        # OCPP 1.6 §7.14: without a number, three are meant.
+        period = LimitPeriod(period.start_s, period.limit_a, period.limit_w, 3)
+    return period
+
+
+def _period(period: LimitPeriod, pointer: str, quirks: Quirks) -> dict[str, object]:
     limit = period.limit_w if period.limit_a is None else period.limit_a
     # Written so that a NaN is out of range as well.
     if limit is None or not 0 <= limit <= LIMIT_MAX:
         raise _invalid(pointer, f"a limit lies between 0 and {LIMIT_MAX}")
     # OCPP 1.6 §7.14 allows one decimal, of amperes and of watts; some chargers take none (quirk Q51), so
     # that a whole number is written as one.
-    rounded = round_down_a(limit)
+    rounded = float(floor(limit)) if quirks.is_limited_in_whole_numbers else round_down_a(limit)
     return {
         "startPeriod": period.start_s,
         "limit": int(rounded) if rounded.is_integer() else rounded,
