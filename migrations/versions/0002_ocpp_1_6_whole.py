@@ -16,7 +16,6 @@ def upgrade() -> None:
     sa.Column('status', sa.String(length=8), nullable=False),
     sa.Column('answer', sa.Text(), nullable=False),
     sa.Column('latency_ms', sa.Float(), nullable=False),
-    sa.Column('at', UtcTime(), nullable=False),
     sa.PrimaryKeyConstraint('number', name=op.f('pk_answers'))
     )
     op.create_table('authorities',

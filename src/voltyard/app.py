@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ import uvloop
 from fastapi import FastAPI
 
 from voltyard.api import app as api
+from voltyard.api import files
 from voltyard.central.desk import Desk
-from voltyard.gateway.server import Gateway
+from voltyard.chargers import certificates
+from voltyard.gateway.server import Gateway, TlsListening
+from voltyard.gateway.tls import server_context
 from voltyard.kernel import migrate
 from voltyard.kernel.bus import Bus, LocalBus
 from voltyard.kernel.bus_nats import NatsBus
@@ -39,6 +44,7 @@ from voltyard.worker import main as worker
 
 GRACE_S = 3
 Start = Callable[[Callable[..., None]], Coroutine[Any, Any, None]]
+GC_YOUNG, GC_MIDDLE, GC_OLD = 20_000, 20, 20
 HTTP_BACKLOG = 2_048
 
 
@@ -48,6 +54,7 @@ class Ports:
 
     http: int = 0
     ocpp: int = 0
+    ocpp_tls: int = 0
 
 
 @contextlib.asynccontextmanager
@@ -79,8 +86,13 @@ def http_app(ctx: Context) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     health.add(app, ctx)
     app.state.doors = []
-    for role, place, build in (("api", "/api/v1", api.build), ("portal", "/", portal.build)):
-        if role in roles:
+    for playing, place, build in (
+        ({"api"}, api.BASE, api.build),
+        # Chargers are told one address, whichever of the two processes answers there.
+        ({"api", "portal"}, files.BASE, files.build),
+        ({"portal"}, "/", portal.build),
+    ):
+        if playing & set(roles):
             room = build(ctx)
             app.mount(place, room)
             app.state.doors.append(room.state.door)
@@ -155,6 +167,19 @@ async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:
             await running
 
 
+def tls_listening(ctx: Context, ready: Callable[[int], None]) -> TlsListening | None:
+    """Return where and with what chargers come over TLS; None if that is switched off."""
+    if not ctx.settings.ocpp_tls_port:
+        return None
+
+    async def offer() -> ssl.SSLContext:
+        pairs = await certificates.server_pairs(ctx)
+        trusted = await certificates.trusted_pem(ctx)
+        return await asyncio.to_thread(server_context, pairs, trusted)
+
+    return TlsListening(ctx.settings.ocpp_tls_port, offer, ready)
+
+
 def _start(start: Start, heard: Callable[..., None]) -> tuple[asyncio.Future[None], asyncio.Future[None]]:
     """Start one role; the second future tells when it is ready."""
     is_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -196,7 +221,17 @@ async def serve(
         def ocpp_ready(port: int) -> None:
             ports.ocpp = port
 
-        gateway = Gateway(bus=ctx.bus, clock=ctx.clock, host=ctx.settings.host, port=ctx.settings.ocpp_port)
+        def ocpp_tls_ready(port: int) -> None:
+            ports.ocpp_tls = port
+
+        gateway = Gateway(
+            bus=ctx.bus,
+            clock=ctx.clock,
+            host=ctx.settings.host,
+            port=ctx.settings.ocpp_port,
+            trusted_proxies=ctx.settings.trusted_proxies,
+            tls=tls_listening(ctx, ocpp_tls_ready),
+        )
         starts: list[tuple[bool, Start, Callable[..., None]]] = [
             ("central" in roles, Desk(ctx).run, lambda: None),
             ("worker" in roles, lambda ready: worker.run(ctx, ready), lambda: None),
@@ -216,7 +251,13 @@ async def serve(
                 if stopped.done() or any(task.done() for task in tasks):
                     break
             else:
-                log.info("ready", http_port=ports.http, ocpp_port=ports.ocpp, roles=",".join(roles))
+                log.info(
+                    "ready",
+                    http_port=ports.http,
+                    ocpp_port=ports.ocpp,
+                    ocpp_tls_port=ports.ocpp_tls,
+                    roles=",".join(roles),
+                )
                 if ready is not None:
                     ready(ports, ctx)
                 await _first([*tasks, stopped])
@@ -248,10 +289,22 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop.set)
 
 
+def calm_the_collector() -> None:
+    """Let the garbage collector look less often, and never at what was imported.
+
+    Most of what a message makes is freed by counting references; looking for cycles after every 700
+    objects walked through the same living ones again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, GC_MIDDLE, GC_OLD)
+
+
 def run(main: Callable[[], Coroutine[Any, Any, None]], settings: Settings) -> None:
     """Run a program on uvloop with logs and limits set up."""
     set_up(level=settings.log_level, is_json=settings.log_json)
     raise_file_limit()
+    calm_the_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 

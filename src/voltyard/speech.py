@@ -800,7 +800,6 @@ class AnswerTraced(Message, frozen=True):
     status: CallStatus
     answer: str
     latency_ms: float
-    at: datetime
 
 
 class LateAnswer(Message, frozen=True):

@@ -26,6 +26,7 @@ import psutil
 import uvloop
 
 from tests.bench.load import Tally, connect, password
+from tests.bench.storm import Storm, storm, storm_table
 from voltyard import app
 from voltyard.accounts import service as accounts
 from voltyard.cards import service as cards
@@ -38,6 +39,7 @@ from voltyard.locations import service as locations
 RATIO_MAX = 12.0
 """The promise of today; the aim is 4."""
 PREFIX = "BENCH-"
+STORM = 5_000
 
 
 @dataclass
@@ -176,15 +178,35 @@ def table(bare: Reading, real: Reading, memory_kib: float, arguments: argparse.N
     )
 
 
+def run_storm(count: int) -> Storm:
+    """Run the storm against a server of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="voltyard-storm-"))
+    try:
+        print(f"setting up {count:,} chargers for the storm …", flush=True)
+        uvloop.run(build(Settings(data=folder), count))
+        port = free_port()
+        serve = [sys.executable, "-m", "voltyard", "serve", "--data", str(folder), "--host", "127.0.0.1"]
+        serve += ["--http-port", str(free_port()), "--ocpp-port", str(port)]
+        with running(serve, port, {"VOLTYARD_LOG_LEVEL": "warning"}) as server:
+            return uvloop.run(storm(port, [f"{PREFIX}{number}" for number in range(count)], server))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--chargers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--idle", type=int, default=1000)
+    parser.add_argument("--storm", type=int, help="only the storm, of so many chargers")
     parser.add_argument("--output", type=Path, default=Path("bench.md"))
     arguments = parser.parse_args()
     app.raise_file_limit()
+    if arguments.storm is not None:
+        alone = run_storm(arguments.storm)
+        print(f"\n{storm_table(alone)}")
+        raise SystemExit(f"{len(alone.refused)} were refused" if alone.refused else 0)
     folder = Path(tempfile.mkdtemp(prefix="voltyard-bench-"))
     try:
         settings = Settings(data=folder)
@@ -214,12 +236,16 @@ def main() -> None:
                             )
                         )
                     )
+        blown = run_storm(STORM)
         result = table(median(readings["bare"]), median(readings["real"]), memory_kib, arguments)
+        result = f"{result}\n\n{storm_table(blown)}"
         print(f"\n{result}")
         arguments.output.write_text(result + "\n")
         ratio = median(readings["real"]).cpu_us / median(readings["bare"]).cpu_us
         if ratio > RATIO_MAX:
             raise SystemExit(f"the ratio {ratio:.1f} is above {RATIO_MAX:g}: something became slow")
+        if blown.refused:
+            raise SystemExit(f"{len(blown.refused)} chargers of the storm were refused")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

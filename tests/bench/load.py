@@ -167,14 +167,23 @@ class LoadCharger(WSListener):
         }
 
 
-async def connect(port: int, identity: str, tally: Tally, *, is_echo: bool = False) -> LoadCharger:
-    """Connect one charger with its password."""
+async def connect(
+    port: int,
+    identity: str,
+    tally: Tally,
+    *,
+    is_echo: bool = False,
+    address: str | None = None,
+    patience_s: float = 30,
+) -> LoadCharger:
+    """Connect one charger with its password, from an address of the loopback network."""
     credentials = base64.b64encode(f"{identity}:{password(identity)}".encode()).decode()
     _, charger = await ws_connect(
         lambda: LoadCharger(identity, tally, is_echo=is_echo),
         f"ws://127.0.0.1:{port}/ocpp/{identity}",
         extra_headers={"Authorization": f"Basic {credentials}", "Sec-WebSocket-Protocol": "ocpp1.6"},
-        websocket_handshake_timeout=30,
+        websocket_handshake_timeout=patience_s,
+        **({} if address is None else {"local_addr": (address, 0)}),
     )
     assert isinstance(charger, LoadCharger)
     return charger

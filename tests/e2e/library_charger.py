@@ -1,9 +1,14 @@
-"""A charger that is written with the PyPI library `ocpp`, which checks every message against the schemas."""
+"""A charger that is written with the PyPI library `ocpp`, which checks every message against the schemas.
+
+`LibraryCharger` does what most tests need. `WholeCharger` answers every action of OCPP 1.6 and its security
+white paper, and judges every frame of either direction by itself, also those that the library lets pass.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import websockets
+from ocpp.exceptions import OCPPError
+from ocpp.messages import Call, CallResult, _validate_payload
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 
@@ -112,10 +119,133 @@ class LibraryCharger(ChargePoint):
         )
 
 
+HASH = {
+    "hash_algorithm": "SHA256",
+    "issuer_name_hash": "ab" * 32,
+    "issuer_key_hash": "cd" * 32,
+    "serial_number": "1f",
+}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "CancelReservation": {"status": "Accepted"},
+    "CertificateSigned": {"status": "Accepted"},
+    "ChangeAvailability": {"status": "Scheduled"},
+    "ChangeConfiguration": {"status": "RebootRequired"},
+    "ClearCache": {"status": "Accepted"},
+    "ClearChargingProfile": {"status": "Unknown"},
+    "DataTransfer": {"status": "UnknownVendorId", "data": "?"},
+    "DeleteCertificate": {"status": "NotFound"},
+    "ExtendedTriggerMessage": {"status": "Accepted"},
+    "GetCompositeSchedule": {
+        "status": "Accepted",
+        "connector_id": 1,
+        "schedule_start": "2026-03-01T12:00:00Z",
+        "charging_schedule": {
+            "charging_rate_unit": "A",
+            "duration": 60,
+            "charging_schedule_period": [{"start_period": 0, "limit": 16.1}],
+        },
+    },
+    "GetConfiguration": {
+        "configuration_key": [
+            {"key": "HeartbeatInterval", "value": "300", "readonly": False},
+            {"key": "NumberOfConnectors", "value": "1", "readonly": True},
+        ],
+        "unknown_key": ["NobodyKnowsThis"],
+    },
+    "GetDiagnostics": {"file_name": "diagnostics.txt"},
+    "GetInstalledCertificateIds": {"status": "Accepted", "certificate_hash_data": [HASH]},
+    "GetLocalListVersion": {"list_version": 0},
+    "GetLog": {"status": "Accepted", "filename": "log.txt"},
+    "InstallCertificate": {"status": "Accepted"},
+    "RemoteStartTransaction": {"status": "Accepted"},
+    "RemoteStopTransaction": {"status": "Rejected"},
+    "ReserveNow": {"status": "Occupied"},
+    "Reset": {"status": "Accepted"},
+    "SendLocalList": {"status": "Accepted"},
+    "SetChargingProfile": {"status": "Accepted"},
+    "SignedUpdateFirmware": {"status": "Accepted"},
+    "TriggerMessage": {"status": "NotImplemented"},
+    "UnlockConnector": {"status": "Unlocked"},
+    "UpdateFirmware": {},
+}
+"""What `WholeCharger` answers, in the spelling of the library."""
+
+
+class Witness:
+    """A connection that judges each frame by the schemas before it lets it pass."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.violations: list[str] = []
+        self.seen: set[tuple[str, str]] = set()
+        self.errors: list[list[Any]] = []
+        self._asked: dict[tuple[str, str], str] = {}
+
+    async def recv(self) -> Any:
+        frame = await self.connection.recv()
+        self._judge(frame, "central system", "charger")
+        return frame
+
+    async def send(self, frame: str) -> None:
+        self._judge(frame, "charger", "central system")
+        await self.connection.send(frame)
+
+    def _judge(self, frame: str, speaker: str, listener: str) -> None:
+        parts = json.loads(frame)
+        match parts:
+            case [2, str(call_id), str(action), dict(payload)] if len(call_id) <= 36:
+                self._asked[listener, call_id] = action
+                message: Call | CallResult = Call(call_id, action, payload)
+            case [3, str(call_id), dict(payload)] if (speaker, call_id) in self._asked:
+                action = self._asked.pop((speaker, call_id))
+                message = CallResult(call_id, payload, action)
+            case [4, str(call_id), str(), str(), dict()] if (speaker, call_id) in self._asked:
+                self.errors.append(parts)
+                return
+            case _:
+                self.violations.append(f"{speaker}: no frame of OCPP-J: {frame}")
+                return
+        self.seen.add((speaker, action))
+        try:
+            _validate_payload(message, "1.6")
+        except OCPPError as wrong:
+            self.violations.append(f"{speaker}: {frame}: {wrong.details}")
+
+
+class WholeCharger(LibraryCharger):
+    """A charger that answers everything; its witness has judged every frame."""
+
+    def __init__(self, identity: str, connection: Any) -> None:
+        super().__init__(identity, connection)
+        self.witness = Witness(connection)
+        self._connection = self.witness
+        for action in ANSWERS:
+            self.route_map[action] = {
+                "_on_action": self._answering(action),
+                "_skip_schema_validation": False,
+            }
+
+    def _answering(self, action: str) -> Any:
+        def answer(**what: Any) -> Any:
+            self.asked.put_nowait((action, what))
+            return getattr(call_result, action)(**ANSWERS[action])
+
+        return answer
+
+    async def tell(self, action: str, **what: Any) -> Any:
+        """Say something, in the spelling of the library."""
+        return await self.call(getattr(call, action)(**what), suppress=False)
+
+
 @asynccontextmanager
 async def plugged(
-    url: str, identity: str, password: str | bytes | None = None, *, user: str | None = None
-) -> AsyncIterator[LibraryCharger]:
+    url: str,
+    identity: str,
+    password: str | bytes | None = None,
+    *,
+    user: str | None = None,
+    kind: type[LibraryCharger] = LibraryCharger,
+) -> AsyncIterator[Any]:
     """Connect a charger and let it listen."""
     async with websockets.connect(
         f"{url}/{identity}",
@@ -125,7 +255,7 @@ async def plugged(
         close_timeout=2,
         proxy=None,
     ) as connection:
-        charger = LibraryCharger(identity, connection)
+        charger = kind(identity, connection)
         listening = asyncio.create_task(charger.start())
         try:
             yield charger

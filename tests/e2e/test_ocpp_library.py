@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import websockets
 
-from tests.e2e.library_charger import LibraryCharger, instant, plugged
+from tests.e2e.library_charger import HASH, LibraryCharger, WholeCharger, instant, plugged
 from tests.e2e.server import Person, Server, deliver, fresh_database, make_person, settle_in, until
+from voltyard.ocpp.v16.actions import FROM_CHARGER, TO_CHARGER
 
 PASSWORD = "0123456789abcdef0123456789abcdef01234567"
 IDENTITIES = (
     *("LIB-MAIN", "LIB-CARD", "LIB-PASSWORD", "LIB-HEX", "LIB-REMOTE", "LIB-TWICE", "LIB-STRAY", "Lib:Colon"),
-    "LIB-KILL",
+    *("LIB-KILL", "LIB-WHOLE"),
 )
 BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
@@ -299,3 +300,185 @@ async def test_a_server_that_is_told_to_stop_says_good_bye_to_its_chargers(tmp_p
             assert server.stop() == 0
             await charger.connection.wait_closed()
             assert charger.connection.close_code == 1012
+
+
+# --- all messages ---------------------------------------------------------------------------------
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+SCHEDULE = {
+    "duration": 3600,
+    "startSchedule": at(0),
+    "chargingRateUnit": "A",
+    "minChargingRate": 6.0,
+    "chargingSchedulePeriod": [
+        {"startPeriod": 0, "limit": 16.1, "numberPhases": 3},
+        {"startPeriod": 600, "limit": 8.0},
+    ],
+}
+
+
+def profile(purpose: str, **more: object) -> dict[str, object]:
+    return {
+        "chargingProfileId": 1,
+        "stackLevel": 0,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Recurring",
+        "recurrencyKind": "Daily",
+        "validFrom": at(0),
+        "validTo": at(600),
+        "chargingSchedule": SCHEDULE,
+        **more,
+    }
+
+
+# What the central system is made to send by hand: each action with all of its fields, and with few.
+ASKED: tuple[tuple[str, dict[str, object]], ...] = (
+    ("CancelReservation", {"reservationId": 1}),
+    ("CertificateSigned", {"certificateChain": PEM}),
+    ("ChangeAvailability", {"connectorId": 0, "type": "Inoperative"}),
+    ("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "600"}),
+    ("ClearCache", {}),
+    ("ClearChargingProfile", {}),
+    (
+        "ClearChargingProfile",
+        {"id": 1, "connectorId": 0, "chargingProfilePurpose": "ChargePointMaxProfile", "stackLevel": 1},
+    ),
+    ("DataTransfer", {"vendorId": "v", "messageId": "m", "data": "d"}),
+    (
+        "DeleteCertificate",
+        {
+            "certificateHashData": {
+                "hashAlgorithm": "SHA256",
+                "issuerNameHash": HASH["issuer_name_hash"],
+                "issuerKeyHash": HASH["issuer_key_hash"],
+                "serialNumber": HASH["serial_number"],
+            }
+        },
+    ),
+    ("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}),
+    ("GetCompositeSchedule", {"connectorId": 1, "duration": 60, "chargingRateUnit": "A"}),
+    ("GetConfiguration", {}),
+    ("GetConfiguration", {"key": ["HeartbeatInterval", "NobodyKnowsThis"]}),
+    (
+        "GetDiagnostics",
+        {
+            "location": "ftp://files.example.com/d",
+            "retries": 1,
+            "retryInterval": 5,
+            "startTime": at(0),
+            "stopTime": at(1),
+        },
+    ),
+    ("GetInstalledCertificateIds", {"certificateType": "CentralSystemRootCertificate"}),
+    ("GetLocalListVersion", {}),
+    (
+        "GetLog",
+        {
+            "logType": "SecurityLog",
+            "requestId": 7,
+            "retries": 1,
+            "retryInterval": 5,
+            "log": {
+                "remoteLocation": "https://files.example.com/l",
+                "oldestTimestamp": at(0),
+                "latestTimestamp": at(1),
+            },
+        },
+    ),
+    ("InstallCertificate", {"certificateType": "ManufacturerRootCertificate", "certificate": PEM}),
+    (
+        "RemoteStartTransaction",
+        {"idTag": "CARD1", "connectorId": 1, "chargingProfile": profile("TxProfile")},
+    ),
+    ("RemoteStopTransaction", {"transactionId": 123_456}),
+    (
+        "ReserveNow",
+        {
+            "connectorId": 1,
+            "expiryDate": at(600),
+            "idTag": "CARD1",
+            "parentIdTag": "FAMILY",
+            "reservationId": 1,
+        },
+    ),
+    (
+        "SendLocalList",
+        {
+            "listVersion": 2,
+            "updateType": "Differential",
+            "localAuthorizationList": [
+                {"idTag": "CARD1", "idTagInfo": {"status": "Accepted", "expiryDate": at(600)}},
+                {"idTag": "CARD2"},
+            ],
+        },
+    ),
+    ("SetChargingProfile", {"connectorId": 0, "csChargingProfiles": profile("ChargePointMaxProfile")}),
+    (
+        "SetChargingProfile",
+        {"connectorId": 1, "csChargingProfiles": profile("TxProfile", transactionId=5)},
+    ),
+    (
+        "SignedUpdateFirmware",
+        {
+            "requestId": 8,
+            "retries": 1,
+            "retryInterval": 5,
+            "firmware": {
+                "location": "https://files.example.com/f",
+                "retrieveDateTime": at(0),
+                "installDateTime": at(1),
+                "signingCertificate": PEM,
+                "signature": "c2lnbmF0dXJl",
+            },
+        },
+    ),
+    ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 1}),
+    ("UnlockConnector", {"connectorId": 1}),
+    (
+        "UpdateFirmware",
+        {
+            "location": "https://files.example.com/f",
+            "retrieveDate": at(0),
+            "retries": 1,
+            "retryInterval": 5,
+        },
+    ),
+    ("Reset", {"type": "Soft"}),
+)
+
+
+async def tell_everything(charger: WholeCharger) -> None:
+    """Say every message of a charger once."""
+    await charger.boot()
+    await charger.tell("Heartbeat")
+    for status in ("Available", "Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"):
+        await charger.status(status)
+    await charger.status("Available", 0)
+    await charger.authorise("CARD1")
+    await charger.authorise("STRANGER")
+    number, _ = await charger.begin("CARD1", 100, at(0))
+    await charger.meter(number, 150, at(1))
+    await charger.end(number, 200, "CARD1", at(2))
+    await charger.tell("DataTransfer", vendor_id="v", message_id="m", data="d")
+    await charger.tell("DiagnosticsStatusNotification", status="Idle")
+    await charger.tell("FirmwareStatusNotification", status="Idle")
+    await charger.tell("LogStatusNotification", status="Uploaded", request_id=7)
+    await charger.tell("SecurityEventNotification", type="SettingSystemTime", timestamp=at(3), tech_info="i")
+    await charger.tell("SignCertificate", csr="-----BEGIN CERTIFICATE REQUEST-----")
+    await charger.tell("SignedFirmwareStatusNotification", status="Installed", request_id=8)
+
+
+async def test_a_run_through_all_messages_breaks_no_schema(server, person):
+    _, charger_id = await settle_in(person, "LIB-WHOLE")
+    async with plugged(server.ocpp_url, "LIB-WHOLE", PASSWORD, kind=WholeCharger) as charger:
+        await tell_everything(charger)
+        for action, payload in ASKED:
+            asked = await person("POST", f"/chargers/{charger_id}/ocpp", action=action, payload=payload)
+            assert asked["answer"] is not None, asked
+        witness = charger.witness
+        assert witness.violations == []
+        assert witness.errors == []
+    sent = {action for speaker, action in witness.seen if speaker == "central system"}
+    assert sent >= FROM_CHARGER.keys() | TO_CHARGER.keys(), "asked for all, and answered all"
+    said = {action for speaker, action in witness.seen if speaker == "charger"}
+    assert said >= FROM_CHARGER.keys() | TO_CHARGER.keys()

@@ -23,9 +23,15 @@ function lasting(since) {
   return `${Math.floor(minutes / 1440)}${gap}d ${Math.floor((minutes % 1440) / 60)}${gap}h`
 }
 
+// What is left until an instant, written as the server writes durations.
+function left(until) {
+  return lasting(Date.now() - Math.max(0, new Date(until) - Date.now()))
+}
+
 function tell() {
   for (const shown of document.querySelectorAll('time[data-ago]')) shown.textContent = ago(shown.dateTime)
   for (const shown of document.querySelectorAll('time[data-lasting]')) shown.textContent = lasting(shown.dateTime)
+  for (const shown of document.querySelectorAll('time[data-left]')) shown.textContent = left(shown.dateTime)
 }
 
 export function startClock() {

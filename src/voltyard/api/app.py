@@ -9,14 +9,30 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from voltyard.api import accounts, cards, chargers, commands, events, locations, transactions
+from voltyard.api import (
+    accounts,
+    cards,
+    chargers,
+    commands,
+    events,
+    findings,
+    firmware,
+    local_lists,
+    locations,
+    log,
+    parameters,
+    reservations,
+    runs,
+    transactions,
+    transfers,
+)
 from voltyard.api.manual import POLICY, manual
 from voltyard.api.shapes import Problem, ValueProblem, refusals
 from voltyard.kernel.context import Context
 from voltyard.kernel.limits import PAGE_MAX, REQUESTS_PER_MINUTE_MAX
 from voltyard.web.auth import COOKIE
 from voltyard.web.door import open_door
-from voltyard.web.doorway import furnish
+from voltyard.web.doorway import furnish, larger
 from voltyard.web.idempotency import HEADER, HOLDS_SECRET
 
 BASE = "/api/v1"
@@ -91,8 +107,26 @@ def describe() -> RestApi:
         redoc_url=None,
         generate_unique_id_function=_name,
     )
-    for room in (accounts, locations, cards, chargers, commands, transactions, events):
+    for room in (
+        accounts,
+        locations,
+        cards,
+        chargers,
+        # Before commands: what stands first is found first, and /commands/bulk is no command called bulk.
+        runs,
+        commands,
+        transactions,
+        transfers,
+        firmware,
+        events,
+        log,
+        findings,
+        parameters,
+        local_lists,
+        reservations,
+    ):
         app.include_router(room.router)
+    app.include_router(firmware.uploads)
 
     async def docs(_request: Request) -> Response:
         return HTMLResponse(manual(app.openapi()), headers={"Content-Security-Policy": POLICY})
@@ -104,5 +138,5 @@ def describe() -> RestApi:
 def build(ctx: Context) -> FastAPI:
     """Return the app, ready to be mounted at ``/api/v1``."""
     app = describe()
-    furnish(app, open_door("api", ctx))
+    furnish(app, open_door("api", ctx), limit=larger(firmware.LARGER))
     return app

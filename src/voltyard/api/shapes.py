@@ -84,6 +84,7 @@ _WORDS = (
     (403, "Known, but not allowed."),
     (404, "There is no such thing, or the caller may not know of it."),
     (409, "It does not fit the present state."),
+    (410, "It was there, and is no longer."),
     (413, "The request is too large."),
     (422, "A value is not valid; `errors` says which."),
     (429, "Too many requests; `Retry-After` says when to come back."),

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.cards.tables import cards
+from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 
@@ -24,16 +25,12 @@ def find_by_key(work: Work, location_id: str, tag_key: str) -> Row | None:
     return work.row(sa.select(cards).where(cards.c.location_id == location_id, cards.c.tag_key == tag_key))
 
 
+_many = sa.select(cards).where(among(cards.c.location_id, "location_ids"), among(cards.c.tag_key, "tag_keys"))
+
+
 def find_many(work: Work, location_ids: Iterable[str], tag_keys: Iterable[str]) -> list[Row]:
     """Return the cards of these locations with one of these tags."""
-    return list(
-        work.rows(
-            sa.select(cards).where(
-                cards.c.location_id.in_(sorted(set(location_ids))),
-                cards.c.tag_key.in_(sorted(set(tag_keys))),
-            )
-        )
-    )
+    return work.find(_many, location_ids=list(set(location_ids)), tag_keys=list(set(tag_keys)))
 
 
 def list_cards(

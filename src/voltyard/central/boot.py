@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from voltyard.chargers import after_boot, transfers
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
@@ -15,6 +16,8 @@ from voltyard.speech import Beat, Booted, Registration, Reply, Ticked, Welcomed
 def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> list[Reply]:
     """Store who boots; one that nobody has claimed is Pending and comes again soon (OCPP 1.6 §4.2)."""
     claimed = chargers.boot(work, items)
+    after_boot.booted(work, items)
+    transfers.booted(work, items)
     local_lists.booted(work, items)
     return [
         Welcomed(

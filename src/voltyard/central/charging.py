@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from voltyard.cards.service import Judgement
 from voltyard.central import authorise
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
-from voltyard.speech import Ended, Judged, MayCharge, Reply, Started
+from voltyard.reservations import service as reservations
+from voltyard.speech import Ended, Judged, MayCharge, Reply, Started, Verdict
 from voltyard.transactions import service as transactions
 
 
 def started(work: Work, items: Sequence[tuple[Place, Started]]) -> list[Reply]:
     """Record starts and answer with their numbers and the verdicts on their cards (OCPP 1.6 §4.8)."""
-    judgements = authorise.judge(work, items)
+    weighed = reservations.weigh(work, items)
+    judgements = [
+        _kept_away(found) if each.is_kept_for_another else found
+        for each, found in zip(weighed, authorise.judge(work, items), strict=True)
+    ]
     numbers = transactions.start(work, items, judgements)
+    reservations.use(
+        work,
+        [
+            (each.reservation_id, number)
+            for each, found, number in zip(weighed, judgements, numbers, strict=True)
+            # A refused start does not use a reservation up: its card may yet be unblocked, or another come.
+            if each.reservation_id is not None and found.verdict is Verdict.ACCEPTED
+        ],
+    )
     return [
         Judged(found.verdict, number=number, expires_at=found.expires_at)
         for found, number in zip(judgements, numbers, strict=True)
     ]
+
+
+def _kept_away(found: Judgement) -> Judgement:
+    """Return the verdict on a card at a connector that is reserved for another one.
+
+    Not Invalid: a charger would remember that, and the card is good. This one has it stop the transaction
+    (StopTransactionOnInvalidId, OCPP 1.6 §9.1.25) and says no more than "not now".
+    """
+    return replace(found, verdict=Verdict.CONCURRENT) if found.verdict is Verdict.ACCEPTED else found
 
 
 def ended(work: Work, items: Sequence[tuple[Place, Ended]]) -> list[Reply]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from voltyard.central import authorise, boot, charging, metering, status
 from voltyard.central.batch import Batch
-from voltyard.chargers import calls
+from voltyard.chargers import calls, certificates, effects
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Place
 from voltyard.kernel.actor import system
@@ -63,7 +63,7 @@ HANDLERS: MappingProxyType[type, Handle] = MappingProxyType(
         VendorTold: status.vendor,
         FirmwareTold: status.progress,
         DiagnosticsTold: status.progress,
-        SecurityTold: status.security,
+        SecurityTold: status.told_security,
         SigningAsked: status.signing,
         LogTold: status.progress,
         SignedFirmwareTold: status.progress,
@@ -86,6 +86,7 @@ def hear(work: Work, heard: Sequence[Heard]) -> list[Replied]:
         items = [(places[number], heard[number].said) for number in numbers]
         replies.update(zip(numbers, HANDLERS[kind](work, items), strict=True))
     chargers.seen(work, [item.charger_id for item in heard])
+    effects.note(work, [(item.charger_id, item.said) for item in heard])
     numbers = calls.log(work, heard)
     return [Replied(replies[place], number) for place, number in enumerate(numbers)]
 
@@ -98,13 +99,14 @@ class Desk:
         lanes = 1 if ctx.db.is_sqlite else LANES_POSTGRES
         self._key = ctx.settings.secret_key()
         self._is_holding = ctx.settings.unknown_chargers is UnknownChargers.HOLD
+        self._others = certificates.other_authorities(ctx.settings)
         self._log = logger("desk")
         self._group: asyncio.TaskGroup | None = None
         self._sayings: Batch[Heard, Replied] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
         self._hellos: Batch[Hello, Welcome] = Batch(ctx.db, ACTOR, self._connect, lanes=1)
 
     def _connect(self, work: Work, hellos: Sequence[Hello]) -> list[Welcome]:
-        return chargers.connect(work, hellos, key=self._key, is_holding=self._is_holding)
+        return chargers.connect(work, hellos, key=self._key, is_holding=self._is_holding, others=self._others)
 
     async def _hello(self, hello: Hello) -> Welcome:
         assert self._group is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from voltyard.chargers import certificates, security, transfers
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
@@ -22,6 +23,7 @@ from voltyard.speech import (
     VendorReply,
     VendorTold,
 )
+from voltyard.transactions import pending
 
 Progress = FirmwareTold | SignedFirmwareTold | DiagnosticsTold | LogTold
 THANKS = Thanks()
@@ -31,24 +33,25 @@ def told(work: Work, items: Sequence[tuple[Place, StatusTold]]) -> list[Reply]:
     """Store the status of connectors (OCPP 1.6 §4.9)."""
     chargers.tell_status(work, items)
     reservations.tell_status(work, items)
+    pending.tell_status(work, items)
     return [THANKS] * len(items)
 
 
-def progress(_work: Work, items: Sequence[tuple[Place, Progress]]) -> list[Reply]:
-    """Thank for news of a firmware update or an upload; the log of calls keeps them."""
+def progress(work: Work, items: Sequence[tuple[Place, Progress]]) -> list[Reply]:
+    """Note how far an update of firmware or an upload is (OCPP 1.6 §4.4 and §4.5)."""
+    transfers.told(work, items)
     return [THANKS] * len(items)
 
 
-def security(_work: Work, items: Sequence[tuple[Place, SecurityTold]]) -> list[Reply]:
-    """Thank for news of what concerns security; the log of calls keeps them."""
+def told_security(work: Work, items: Sequence[tuple[Place, SecurityTold]]) -> list[Reply]:
+    """Keep what concerns a charger's safety (white paper, use case A04)."""
+    security.told(work, items)
     return [THANKS] * len(items)
 
 
-def signing(_work: Work, items: Sequence[tuple[Place, SigningAsked]]) -> list[Reply]:
-    """Refuse to have a certificate signed."""
-    # There is no certificate authority behind us yet. Accepted would be a promise: the charger would wait
-    # for a CertificateSigned that never comes (white paper, use cases A02 and A03).
-    return [Decided(is_accepted=False)] * len(items)
+def signing(work: Work, items: Sequence[tuple[Place, SigningAsked]]) -> list[Reply]:
+    """Decide whether a certificate will be signed; a job does it and hands it over (use cases A02 and A03)."""
+    return [Decided(is_accepted) for is_accepted in certificates.asked(work, items)]
 
 
 def vendor(_work: Work, items: Sequence[tuple[Place, VendorTold]]) -> list[Reply]:

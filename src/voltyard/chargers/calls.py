@@ -15,6 +15,7 @@ from voltyard.chargers import calls_store as store
 from voltyard.chargers import commands, findings, service
 from voltyard.chargers.masks import masked
 from voltyard.kernel.db import Work
+from voltyard.kernel.errors import NotFound
 from voltyard.kernel.limits import CALL_DEADLINE_S, COMMAND_TIMEOUT_MAX_S
 from voltyard.locations.access import Permission
 from voltyard.speech import AnswerTraced, CallStatus, CallTraced, Heard, Traced
@@ -23,6 +24,8 @@ PRUNE_STEP = 5_000
 MESSAGE_ID_LENGTH = 64
 ACTION_LENGTH = 64
 ORIGIN_LENGTH = 64
+ACTIONS_OF_LATEST = 5_000
+"""Among so many of the latest calls one looks for the actions to choose from."""
 INSIGNIFICANT: Final = ("Heartbeat", "MeterValues", "SetChargingProfile")
 """What *hide insignificant* hides: what chargers and power management say all day."""
 # Slack for what is on its way: a call that is older than this and has no answer will have none.
@@ -48,7 +51,6 @@ class Call:
     at: datetime
     status: CallStatus
     answer: str | None
-    answered_at: datetime | None
     latency_ms: float | None
 
 
@@ -58,6 +60,7 @@ def log(work: Work, heard: Sequence[Heard]) -> list[int]:
         work,
         [
             {
+                "number": 0,
                 "charger_id": item.charger_id,
                 "session_id": item.session_id,
                 "message_id": item.message_id[:MESSAGE_ID_LENGTH],
@@ -96,11 +99,13 @@ def trace(work: Work, traced: Traced) -> list[int]:
 
 def _traced(call: CallTraced) -> dict[str, Any]:
     return {
+        "number": 0,
         "charger_id": call.charger_id,
         "session_id": call.session_id,
         "message_id": call.message_id[:MESSAGE_ID_LENGTH],
         "action": call.action[:ACTION_LENGTH],
-        "payload": masked(call.payload) if call.is_outward else call.payload,
+        # A frame that is no call may be an answer that nobody waited for, and tell a password.
+        "payload": masked(call.payload) if call.is_outward or not call.action else call.payload,
         "at": call.at,
         "is_outward": call.is_outward,
         "origin": call.origin[:ORIGIN_LENGTH],
@@ -117,7 +122,6 @@ def _ended(number: int, call: CallTraced) -> dict[str, Any] | None:
         "status": call.status.value,
         "answer": masked(answer),
         "latency_ms": call.latency_ms or 0.0,
-        "at": call.at + timedelta(milliseconds=call.latency_ms or 0.0),
     }
 
 
@@ -127,15 +131,16 @@ def _answered(answer: AnswerTraced) -> dict[str, Any]:
         "status": answer.status.value,
         "answer": masked(answer.answer),
         "latency_ms": answer.latency_ms,
-        "at": answer.at,
     }
 
 
-def _call(row: Any, pending_since_at: datetime) -> Call:
+def _status(row: Any, pending_since_at: datetime) -> CallStatus:
     if row.status is not None:
-        status = CallStatus(row.status)
-    else:
-        status = CallStatus.PENDING if row.at >= pending_since_at else CallStatus.FAILED
+        return CallStatus(row.status)
+    return CallStatus.PENDING if row.at >= pending_since_at else CallStatus.FAILED
+
+
+def _call(row: Any, pending_since_at: datetime) -> Call:
     return Call(
         row.number,
         row.charger_id,
@@ -147,51 +152,111 @@ def _call(row: Any, pending_since_at: datetime) -> Call:
         row.action,
         row.payload,
         row.at,
-        status,
+        _status(row, pending_since_at),
         row.answer or None,
-        row.answered_at,
         row.latency_ms,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which calls of a log somebody looks for; without any choice, all of them.
+
+    ``is_significant`` leaves out what is said all day, unless ``actions`` names it; ``q`` is looked for in
+    payloads, answers and message ids; ``command_id`` leaves only what was asked for one command.
+    """
+
+    actions: tuple[str, ...] = ()
+    status: CallStatus | None = None
+    is_outward: bool | None = None
+    is_significant: bool = False
+    q: str = ""
+    from_at: datetime | None = None
+    until_at: datetime | None = None
+    command_id: str = ""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Return the actions that are left out."""
+        return INSIGNIFICANT if self.is_significant and not self.actions else ()
+
+
+ALL: Final = Wanted()
 
 
 def list_calls(
     work: Work,
     charger_id: str,
+    wanted: Wanted = ALL,
     *,
-    actions: Sequence[str] = (),
-    status: CallStatus | None = None,
-    is_outward: bool | None = None,
-    is_significant: bool = False,
-    q: str = "",
-    from_at: datetime | None = None,
-    until_at: datetime | None = None,
+    numbers: Sequence[int] | None = None,
     before: int | None = None,
     after: int | None = None,
     limit: int = 25,
 ) -> list[Call]:
     """Return calls of a charger: the newest first, before a number; or oldest first, the next after one.
 
-    ``is_significant`` leaves out what is said all day; ``q`` is looked for in payloads, answers and
-    message ids. Raises: NotFound; Forbidden for those who may not see sensitive data.
+    ``numbers`` narrows it to these. Raises: NotFound; Forbidden for those who may not see sensitive data.
     """
     service.get(work, charger_id, Permission.VIEW_SENSITIVE)
     pending_since_at = work.now - PENDING_MAX
     rows = store.list_calls(
         work,
         charger_id,
-        actions=actions,
-        hidden=INSIGNIFICANT if is_significant else (),
-        status=status.value if status is not None else None,
-        is_outward=is_outward,
-        q=q.strip(),
-        from_at=from_at,
-        until_at=until_at,
+        actions=wanted.actions,
+        hidden=wanted.hidden,
+        status=wanted.status.value if wanted.status is not None else None,
+        is_outward=wanted.is_outward,
+        q=wanted.q.strip(),
+        from_at=wanted.from_at,
+        until_at=wanted.until_at,
+        command_id=wanted.command_id,
         pending_since_at=pending_since_at,
+        numbers=numbers,
         before=before,
         after=after,
         limit=limit,
     )
     return [_call(row, pending_since_at) for row in rows]
+
+
+def get(work: Work, charger_id: str, number: int) -> Call:
+    """Return one call of a charger. Raises: NotFound; Forbidden."""
+    found = list_calls(work, charger_id, numbers=(number,), limit=1)
+    if not found:
+        raise NotFound("this call is no longer in the log, or never was", number=number)
+    return found[0]
+
+
+def list_actions(work: Work, charger_id: str) -> list[str]:
+    """Return the actions among a charger's latest calls, in order of the alphabet. Raises: as list_calls."""
+    service.get(work, charger_id, Permission.VIEW_SENSITIVE)
+    return store.list_actions(work, charger_id, ACTIONS_OF_LATEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """That a call stands in the log under this number, and how far it has come."""
+
+    number: int
+    at: datetime
+    status: CallStatus
+    latency_ms: float | None
+
+    @property
+    def changed_at(self) -> datetime:
+        """Return when the call was answered, else when it was made."""
+        return self.at + timedelta(milliseconds=self.latency_ms or 0.0)
+
+
+def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) -> list[Mark]:
+    """Return the marks of a charger's calls above a number, the newest first. Raises: as list_calls."""
+    service.get(work, charger_id, Permission.VIEW_SENSITIVE)
+    pending_since_at = work.now - PENDING_MAX
+    return [
+        Mark(row.number, row.at, _status(row, pending_since_at), row.latency_ms)
+        for row in store.list_marks(work, charger_id, after=after, limit=limit)
+    ]
 
 
 def prune(work: Work, *, days: int, bytes_max: int) -> int:

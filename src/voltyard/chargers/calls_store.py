@@ -17,10 +17,12 @@ Row = sa.Row[Any]
 SAMPLE_ROWS = 500
 
 
-def insert_calls(work: Work, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Add to the log of calls; return the numbers of the rows in their order."""
+def insert_calls(work: Work, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Add to the log of calls; return the numbers of the rows in their order, which they are given."""
     numbers = work.numbers(calls, len(rows))
-    work.insert_many(calls, [{"number": number, **row} for number, row in zip(numbers, rows, strict=True)])
+    for number, row in zip(numbers, rows, strict=True):
+        row["number"] = number
+    work.insert_many(calls, rows)
     return numbers
 
 
@@ -40,7 +42,9 @@ def list_calls(
     q: str = "",
     from_at: datetime | None = None,
     until_at: datetime | None = None,
+    command_id: str = "",
     pending_since_at: datetime,
+    numbers: Sequence[int] | None = None,
     before: int | None = None,
     after: int | None = None,
     limit: int,
@@ -56,20 +60,15 @@ def list_calls(
             answers.c.status,
             answers.c.answer,
             answers.c.latency_ms,
-            answers.c.at.label("answered_at"),
         )
-        .select_from(
-            calls.join(chargers, chargers.c.id == calls.c.charger_id).outerjoin(
-                answers, answers.c.number == calls.c.number
-            )
-        )
-        .where(
-            calls.c.charger_id == charger_id,
-            chargers.c.location_id.in_(visible(work, work.actor)),
-            calls.c.at >= chargers.c.claimed_at,
-        )
+        .select_from(_ANSWERED)
+        .where(*_of_charger(work, charger_id))
         .limit(limit)
     )
+    if numbers is not None:
+        query = query.where(calls.c.number.in_(numbers))
+    if command_id:
+        query = query.where(calls.c.command_id == command_id)
     if actions:
         query = query.where(calls.c.action.in_(actions))
     if hidden:
@@ -107,6 +106,48 @@ def list_calls(
     if before is not None:
         query = query.where(calls.c.number < before)
     return list(work.rows(query))
+
+
+def list_actions(work: Work, charger_id: str, among: int) -> list[str]:
+    """Return the actions that occur among a charger's latest calls."""
+    latest = (
+        sa.select(calls.c.action)
+        .select_from(calls.join(chargers, chargers.c.id == calls.c.charger_id))
+        .where(*_of_charger(work, charger_id))
+        .order_by(calls.c.number.desc())
+        .limit(among)
+        .subquery()
+    )
+    found = work.rows(sa.select(latest.c.action).distinct().where(latest.c.action != ""))
+    return sorted(row.action for row in found)
+
+
+def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) -> list[Row]:
+    """Return number, time, and state of the answer of a charger's calls above a number, the newest first."""
+    query = (
+        sa.select(calls.c.number, calls.c.at, answers.c.status, answers.c.latency_ms)
+        .select_from(_ANSWERED)
+        .where(*_of_charger(work, charger_id))
+        .order_by(calls.c.number.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(calls.c.number > after)
+    return list(work.rows(query))
+
+
+_ANSWERED = calls.join(chargers, chargers.c.id == calls.c.charger_id).outerjoin(
+    answers, answers.c.number == calls.c.number
+)
+
+
+def _of_charger(work: Work, charger_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what keeps a query to what was said since the charger came to where it is."""
+    return (
+        calls.c.charger_id == charger_id,
+        chargers.c.location_id.in_(visible(work, work.actor)),
+        calls.c.at >= chargers.c.claimed_at,
+    )
 
 
 def delete_old_calls(work: Work, before: datetime, most: int) -> int:

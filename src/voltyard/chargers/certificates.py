@@ -132,7 +132,10 @@ async def root_pem(ctx: Context) -> str:
 
 def server_names(settings: Settings) -> tuple[str, ...]:
     """Return the names and addresses by which chargers may call this machine, the public ones first."""
-    found = [urlsplit(settings.ocpp_tls_url or settings.ocpp_url).hostname, urlsplit(settings.public_url).hostname]
+    found = [
+        urlsplit(settings.ocpp_tls_url or settings.ocpp_url).hostname,
+        urlsplit(settings.public_url).hostname,
+    ]
     found += [socket.gethostname(), socket.getfqdn(), "localhost", "127.0.0.1"]
     return tuple(dict.fromkeys(name.lower() for name in found if name))
 
@@ -163,9 +166,7 @@ async def server_pairs(ctx: Context) -> tuple[ServerPair, ...]:
     return tuple(ServerPair(pair.certificate_pem + above, pair.key_pem) for pair in pairs)
 
 
-async def _server_pair(
-    ctx: Context, issuer: Pair, names: Sequence[str], kind: KeyKind, name: str
-) -> Pair:
+async def _server_pair(ctx: Context, issuer: Pair, names: Sequence[str], kind: KeyKind, name: str) -> Pair:
     row = await ctx.db.read(ACTOR, store.find_authority, name)
     now = ctx.clock.now()
     secret = ctx.settings.secret_key()
@@ -205,15 +206,15 @@ class AskRenewal(Message, frozen=True):
     charger_id: str
 
 
-def asked(work: Work, items: Sequence[tuple[Place, SigningAsked]], organisation: str) -> list[bool]:
+def asked(work: Work, items: Sequence[tuple[Place, SigningAsked]]) -> list[bool]:
     """Check what chargers ask to have signed; say for each whether it will be done.
 
     A charger that nobody has claimed gets nothing. What is refused is kept with the reason, for people.
     """
-    return [_asked(work, place, said.request_pem, organisation) for place, said in items]
+    return [_asked(work, place, said.request_pem) for place, said in items]
 
 
-def _asked(work: Work, place: Place, request_pem: str, organisation: str) -> bool:
+def _asked(work: Work, place: Place, request_pem: str) -> bool:
     if place.location_id is None:
         return False
     since_at = work.now - timedelta(days=1)
@@ -224,7 +225,7 @@ def _asked(work: Work, place: Place, request_pem: str, organisation: str) -> boo
     certificate_id = new_id("cert")
     why = ""
     try:
-        x509.check_request(request_pem, identity=row.identity, organisation=organisation)
+        x509.check_request(request_pem, identity=row.identity)
     except BadCertificate as wrong:
         why = wrong.detail
     store.insert_certificate(
@@ -264,6 +265,11 @@ async def sign_for(ctx: Context, job: SignFor) -> None:
         if identity is None:
             await ctx.db.work(ACTOR, _give_up, row.id, "the charger was unlinked")
             return
+        try:
+            x509.check_request(row.request, identity=identity, organisation=ctx.settings.cpo_name)
+        except BadCertificate as wrong:
+            await ctx.db.work(ACTOR, _give_up, row.id, wrong.detail)
+            return
         until_at = ctx.clock.now() + timedelta(days=CHARGER_CERTIFICATE_DAYS)
         pem = await asyncio.to_thread(
             x509.sign_request, issuer, row.request, identity=identity, now=ctx.clock.now(), until_at=until_at
@@ -272,9 +278,7 @@ async def sign_for(ctx: Context, job: SignFor) -> None:
         row = await ctx.db.read(ACTOR, store.find_certificate, row.id)
         assert row is not None, "a certificate that was signed is there"
     chain = _chain(row.certificate, issuer)
-    done = await commands.ask(
-        ctx, ACTOR, row.charger_id, UseCertificate(chain), priority=Priority.BACKGROUND
-    )
+    done = await commands.ask(ctx, ACTOR, row.charger_id, UseCertificate(chain), priority=Priority.BACKGROUND)
     if done.status not in {CommandStatus.EXECUTED, CommandStatus.REJECTED}:
         raise Unavailable("the charger gave no answer to its certificate; it is handed over again")
     await ctx.db.work(ACTOR, _handed_over, row.id, done.status is CommandStatus.EXECUTED, done.word)
@@ -435,12 +439,12 @@ def roots(work: Work, charger_id: str) -> list[Root]:
     """Return the root certificates of a charger, as far as is known. Raises: NotFound; Forbidden."""
     service.get(work, charger_id, Permission.VIEW_SENSITIVE)
     own = store.find_authority(work, ROOT)
-    mark = _hash(own.certificate) if own is not None else None
+    mark = _mark(_hash(own.certificate)) if own is not None else ""
     found = []
     for row in store.find_roots(work, charger_id):
         said = x509.describe(row.certificate) if row.certificate else None
-        each = CertificateHash(row.algorithm, row.issuer_name_hash, row.issuer_key_hash, row.serial)
-        is_ours = mark is not None and _key(each) == _key(mark)
+        each = _hash_of(row)
+        is_ours = own is not None and _mark(each) == mark
         if said is None and is_ours and own is not None:
             said = x509.describe(own.certificate)
         found.append(
@@ -461,14 +465,15 @@ def _hash(certificate_pem: str) -> CertificateHash:
     return CertificateHash(made.algorithm, made.issuer_name_hash, made.issuer_key_hash, made.serial)
 
 
-def _key(certificate: CertificateHash) -> dict[str, str]:
+def _hash_of(row: Any) -> CertificateHash:
+    return CertificateHash(row.algorithm, row.issuer_name_hash, row.issuer_key_hash, row.serial)
+
+
+def _mark(certificate: CertificateHash) -> str:
     """Return by which a root is told from others: chargers differ in case and in leading zeros."""
-    return {
-        "algorithm": certificate.algorithm.strip().upper()[:16],
-        "issuer_name_hash": certificate.issuer_name_hash.strip().lower()[:128],
-        "issuer_key_hash": certificate.issuer_key_hash.strip().lower()[:128],
-        "serial": (certificate.serial.strip().lower().removeprefix("0x").lstrip("0") or "0")[:64],
-    }
+    serial = certificate.serial.strip().lower().removeprefix("0x").lstrip("0")
+    parts = (certificate.algorithm, certificate.issuer_name_hash, certificate.issuer_key_hash)
+    return " ".join((*(part.strip().lower() for part in parts), serial))
 
 
 def trusts_us(work: Work, charger_id: str) -> bool:
@@ -476,11 +481,10 @@ def trusts_us(work: Work, charger_id: str) -> bool:
     own = store.find_authority(work, ROOT)
     if own is None:
         return False
-    mark = _key(_hash(own.certificate))
+    mark = _mark(_hash(own.certificate))
     return any(
-        _key(CertificateHash(row.algorithm, row.issuer_name_hash, row.issuer_key_hash, row.serial)) == mark
+        row.kind == CertificateKind.CENTRAL.value and _mark(_hash_of(row)) == mark
         for row in store.find_roots(work, charger_id)
-        if row.kind == CertificateKind.CENTRAL.value
     )
 
 
@@ -518,8 +522,24 @@ def _only(pem: str) -> tuple[str]:
 
 def _installed(work: Work, charger_id: str, kind: CertificateKind, certificate_pem: str) -> None:
     # Hashes are of the certificate itself as its issuer, which is right for a root: it signed itself.
-    values = _key(_hash(certificate_pem))
-    store.upsert_root(work, charger_id=charger_id, kind=kind.value, certificate=certificate_pem, **values)
+    made = _hash(certificate_pem)
+    for row in store.find_roots(work, charger_id):
+        if row.kind == kind.value and _mark(_hash_of(row)) == _mark(made):
+            store.delete_root(work, charger_id, row)
+    store.insert_roots(
+        work,
+        [
+            {
+                "charger_id": charger_id,
+                "kind": kind.value,
+                "algorithm": made.algorithm,
+                "issuer_name_hash": made.issuer_name_hash,
+                "issuer_key_hash": made.issuer_key_hash,
+                "serial": made.serial,
+                "certificate": certificate_pem,
+            }
+        ],
+    )
     (place,) = service.places(work, [charger_id])
     _tell(work, place)
 
@@ -537,16 +557,20 @@ async def read_roots(ctx: Context, actor: Actor, charger_id: str, kind: Certific
 
 
 def _told_roots(work: Work, charger_id: str, kind: CertificateKind, told: InstalledCertificates) -> None:
-    known = {
-        tuple(getattr(row, name) for name in store.ROOT_KEY): row.certificate
-        for row in store.find_roots(work, charger_id)
-    }
+    known = {_mark(_hash_of(row)): row.certificate for row in store.find_roots(work, charger_id)}
     store.delete_roots(work, charger_id, kind.value)
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for each in told.certificates[:ROOTS_OF_CHARGER_MAX]:
-        values = {"charger_id": charger_id, "kind": kind.value} | _key(each)
-        key = tuple(values[name] for name in store.ROOT_KEY)
-        rows[key] = values | {"certificate": known.get(key)}
+        # Kept as the charger spells them: it may want to hear the same when one is to be deleted.
+        rows[_mark(each)] = {
+            "charger_id": charger_id,
+            "kind": kind.value,
+            "algorithm": each.algorithm[:16],
+            "issuer_name_hash": each.issuer_name_hash[:128],
+            "issuer_key_hash": each.issuer_key_hash[:128],
+            "serial": each.serial[:64],
+            "certificate": known.get(_mark(each)),
+        }
     store.insert_roots(work, list(rows.values()))
     (place,) = service.places(work, [charger_id])
     _tell(work, place)
@@ -566,6 +590,8 @@ async def delete_root(ctx: Context, actor: Actor, charger_id: str, certificate: 
 
 
 def _deleted(work: Work, charger_id: str, certificate: CertificateHash) -> None:
-    store.delete_root(work, charger_id, _key(certificate))
+    for row in store.find_roots(work, charger_id):
+        if _mark(_hash_of(row)) == _mark(certificate):
+            store.delete_root(work, charger_id, row)
     (place,) = service.places(work, [charger_id])
     _tell(work, place)

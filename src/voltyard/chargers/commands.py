@@ -2,24 +2,30 @@
 
 prepared → sent → executed, rejected or expired; ``offline`` when nobody holds the charger's socket.
 The row is committed before the charger is asked, and closed after it answered. Secrets are masked in it.
+
+Invariant: a final status never changes; an answer that comes later is kept beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from voltyard.chargers import credentials, service, store
+from voltyard.chargers import commands_store as store
+from voltyard.chargers import credentials, effects, service
 from voltyard.chargers.credentials import Answered
+from voltyard.chargers.effects import Effect
 from voltyard.chargers.events import CommandChanged, subject
 from voltyard.chargers.masks import masked
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import (
+    ChargerOffline,
+    Conflict,
     Invalid,
     NotFound,
     TimedOut,
@@ -29,15 +35,36 @@ from voltyard.kernel.errors import (
     VoltyardError,
 )
 from voltyard.kernel.ids import check, new_id
-from voltyard.kernel.limits import CALL_DEADLINE_S, COMMAND_TIMEOUT_MAX_S
+from voltyard.kernel.limits import CALL_DEADLINE_S, COMMAND_TIMEOUT_MAX_S, COMPOSITE_DAYS_MAX
 from voltyard.kernel.log import logger
 from voltyard.kernel.wire import encode
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions
-from voltyard.speech import Answer, Ask, Asked, ByHand, Details, Priority, Told, Trigger
+from voltyard.speech import (
+    Answer,
+    AnswerRefused,
+    Ask,
+    Asked,
+    ByHand,
+    CompositeLimits,
+    Details,
+    LimitUnit,
+    Outcome,
+    Priority,
+    TellComposite,
+    Told,
+    Trigger,
+    is_unable,
+)
 
 BUS_SLACK_S = 2.0
 KIND_LENGTH = 64
+WORD_LENGTH = 64
+INTERRUPTED = "Interrupted"
+"""The word of a command whose asker died."""
+DAY_S = 24 * 3600
+# What a charger tells of each of its connectors, not of itself alone.
+_OF_CONNECTORS = frozenset(("StatusNotification", "MeterValues"))
 
 
 class CommandStatus(StrEnum):
@@ -50,10 +77,25 @@ class CommandStatus(StrEnum):
     EXPIRED = "expired"
     OFFLINE = "offline"
 
+    @property
+    def is_final(self) -> bool:
+        """Say whether a command with it has come to its end."""
+        return self not in {CommandStatus.PREPARED, CommandStatus.SENT}
+
+
+class NoComposite(Conflict):
+    """The charger did not tell which limits it holds to."""
+
+    title = "The charger did not tell its limits"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command; ``word`` is the charger's own status word or our reason, ``answer`` its JSON."""
+    """A command; ``word`` is the charger's own status word or our reason, ``answer`` its JSON.
+
+    ``late_…`` is what the charger answered after the end. ``ahead`` counts the commands that were given
+    earlier and are not over: while this one is only prepared, it may wait for them.
+    """
 
     id: str
     charger_id: str
@@ -70,9 +112,43 @@ class Command:
     finished_at: datetime | None
     details: Details | None = None
     """What the answer told besides, for whoever asked; it is not kept."""
+    connector: int | None = None
+    effect: Effect = Effect.NONE
+    effect_at: datetime | None = None
+    late_word: str = ""
+    is_late_accepted: bool | None = None
+    late_answer: str | None = None
+    late_at: datetime | None = None
+    ahead: int = 0
+
+    @property
+    def latency_s(self) -> float | None:
+        """How long the charger took to answer, None where it did not or where one may not know."""
+        end = self.late_at or (self.finished_at if self.answer is not None else None)
+        return (end - self.sent_at).total_seconds() if end is not None and self.sent_at is not None else None
+
+    @property
+    def is_unable(self) -> bool:
+        """Say whether the charger does not know what it was asked for, however it says so (quirk Q54)."""
+        if not self.status.is_final or self.status is CommandStatus.OFFLINE:
+            return False
+        outcome: Outcome | None = AnswerRefused(self.word)
+        if self.status is CommandStatus.EXPIRED:
+            outcome = None if self.late_at is None else AnswerRefused(self.late_word)
+        return is_unable(outcome)
 
 
-def _command(row: Any) -> Command:
+def _effect(row: Any, now: datetime) -> Effect:
+    """Return whether what a command was meant for has come; nobody has to note that it was missed."""
+    if row.effect_at is not None:
+        return Effect.HAPPENED
+    if row.awaits is None:
+        return Effect.NONE
+    return Effect.WAITING if now <= row.effect_until else Effect.MISSED
+
+
+def _command(work: Work, row: Any) -> Command:
+    is_waiting = row.status == CommandStatus.PREPARED
     return Command(
         row.id,
         row.charger_id,
@@ -87,15 +163,23 @@ def _command(row: Any) -> Command:
         row.created_at,
         row.sent_at,
         row.finished_at,
+        connector=row.connector,
+        effect=_effect(row, work.now),
+        effect_at=row.effect_at,
+        late_word=row.late_word or "",
+        is_late_accepted=row.is_late_accepted,
+        late_answer=row.late_answer,
+        late_at=row.late_at,
+        ahead=store.count_ahead(work, row.charger_id, row.id) if is_waiting else 0,
     )
 
 
 def _shown(work: Work, rows: Iterable[Any], location_id: str | None) -> list[Command]:
     """Return commands as the actor may see them: what was said is for those who see sensitive data."""
-    shown = [_command(row) for row in rows]
+    shown = [_command(work, row) for row in rows]
     if Permission.VIEW_SENSITIVE in permissions(work, location_id):
         return shown
-    return [replace(command, request="", answer=None) for command in shown]
+    return [replace(command, request="", answer=None, late_answer=None) for command in shown]
 
 
 def get(work: Work, command_id: str) -> Command:
@@ -111,6 +195,12 @@ def get(work: Work, command_id: str) -> Command:
         # It was asked at another location, before the charger came to this one.
         raise NotFound("there is no such command", id=command_id)
     return _shown(work, [row], charger.location_id)[0]
+
+
+def get_some(work: Work, command_ids: Sequence[str]) -> dict[str, Command]:
+    """Return those of these commands that the actor may see, without request and answer, by their ids."""
+    found = (_command(work, row) for row in store.list_some(work, command_ids))
+    return {each.id: replace(each, request="", answer=None, late_answer=None) for each in found}
 
 
 def list_commands(work: Work, charger_id: str, *, after: str | None = None, limit: int = 25) -> list[Command]:
@@ -131,20 +221,23 @@ async def ask(
     *,
     priority: Priority = Priority.PORTAL,
     timeout_s: float = CALL_DEADLINE_S,
+    command_id: str = "",
 ) -> Command:
     """Ask a charger for something and wait for its answer.
 
     The command says what became of it: a rejection, a silence and an absent charger are outcomes,
     not exceptions. A new password or security profile is kept in step on our side, by whatever door it is
-    set. Raises: NotFound; Forbidden; Invalid for a request that cannot be sent.
+    set. ``command_id`` is a fresh id, for who wrote it down before.
+    Raises: NotFound; Forbidden; Invalid for a request that cannot be sent.
     """
+    command_id = command_id or new_id("cmd")
     if credentials.key_of(ask) is None:
-        return await _ask(ctx, actor, charger_id, ask, priority=priority, timeout_s=timeout_s)
+        return await _ask(ctx, actor, command_id, charger_id, ask, priority=priority, timeout_s=timeout_s)
     key = ctx.settings.secret_key()
     await ctx.db.work(actor, _about_to_set, charger_id, ask, key)
     answered = Answered.NOTHING
     try:
-        done = await _ask(ctx, actor, charger_id, ask, priority=priority, timeout_s=timeout_s)
+        done = await _ask(ctx, actor, command_id, charger_id, ask, priority=priority, timeout_s=timeout_s)
         answered = _answered(done)
     except Invalid:  # what cannot be sent has changed nothing
         answered = Answered.REFUSED
@@ -170,6 +263,7 @@ def _answered(done: Command) -> Answered:
 async def _ask(
     ctx: Context,
     actor: Actor,
+    command_id: str,
     charger_id: str,
     ask: Ask,
     *,
@@ -186,8 +280,8 @@ async def _ask(
             "the time limit is out of range",
             (("/timeout_s", f"more than 0 and at most {COMMAND_TIMEOUT_MAX_S:g} seconds"),),
         )
-    command_id = await ctx.db.work(actor, _prepare, charger_id, ask, timeout_s)
-    request = Asked(ask, priority, f"{actor.kind}:{actor.subject_id}", timeout_s)
+    await ctx.db.work(actor, _prepare, command_id, charger_id, ask, timeout_s)
+    request = Asked(ask, priority, f"{actor.kind}:{actor.subject_id}", timeout_s, command_id)
     sent_at = ctx.clock.now()
     try:
         told = await ctx.bus.request(
@@ -196,7 +290,8 @@ async def _ask(
     except Unserved:
         return await _finish(ctx, actor, command_id, CommandStatus.OFFLINE, "ChargerOffline")
     except TimedOut:
-        return await _finish(ctx, actor, command_id, CommandStatus.EXPIRED, "NoAnswer", sent_at=sent_at)
+        # When it was sent, if it was, has been noted by the one who sent it.
+        return await _finish(ctx, actor, command_id, CommandStatus.EXPIRED, "NoAnswer")
     except TooMany:
         return await _finish(ctx, actor, command_id, CommandStatus.REJECTED, "TooManyWaiting")
     except Unavailable as wrong:
@@ -217,6 +312,65 @@ async def _ask(
     )
 
 
+async def trigger(
+    ctx: Context,
+    actor: Actor,
+    charger_id: str,
+    what: str,
+    connector: int | None = None,
+    *,
+    priority: Priority = Priority.PORTAL,
+    timeout_s: float = CALL_DEADLINE_S,
+) -> Command:
+    """Have a charger send a message of its own; it comes by itself, later, or never (quirk Q48).
+
+    Where no connector is named and the charger refuses, it is asked for each of its connectors (quirk Q55).
+    Returns: the command that was accepted, else the last one. Raises: NotFound; Forbidden; Invalid.
+    """
+    of_all = Trigger(what, connector or None)
+    first = await ask(ctx, actor, charger_id, of_all, priority=priority, timeout_s=timeout_s)
+    if connector or what not in _OF_CONNECTORS or first.status is not CommandStatus.REJECTED:
+        return first
+    charger = await ctx.db.read(actor, service.get, charger_id)
+    asked = [first]
+    for number in (each.number for each in charger.connectors if each.number > 0):
+        of_one = Trigger(what, number)
+        asked.append(await ask(ctx, actor, charger_id, of_one, priority=priority, timeout_s=timeout_s))
+        if asked[-1].status in {CommandStatus.OFFLINE, CommandStatus.EXPIRED}:
+            break
+    return next((one for one in asked if one.status is CommandStatus.EXECUTED), asked[-1])
+
+
+async def composite(
+    ctx: Context,
+    actor: Actor,
+    charger_id: str,
+    connector: int,
+    duration_s: int,
+    unit: LimitUnit | None = None,
+) -> CompositeLimits:
+    """Ask a charger which limits a connector (0: the charger) holds to from now on.
+
+    Raises: NotFound; Forbidden; Invalid; NoComposite; ChargerOffline; TimedOut.
+    """
+    wrong: list[tuple[str, str]] = []
+    if connector < 0:
+        wrong.append(("/connector", "0 for the whole charger, or the number of a connector"))
+    if not 0 < duration_s <= COMPOSITE_DAYS_MAX * DAY_S:
+        wrong.append(("/duration_s", f"more than 0 and at most {COMPOSITE_DAYS_MAX * DAY_S} seconds"))
+    if wrong:
+        raise Invalid("that cannot be asked: " + "; ".join(why for _, why in wrong), tuple(wrong))
+    done = await ask(ctx, actor, charger_id, TellComposite(connector, duration_s, unit))
+    if done.status is CommandStatus.OFFLINE:
+        raise ChargerOffline("the charger is offline: check its power and network", command=done.id)
+    if done.status is CommandStatus.EXPIRED:
+        raise TimedOut("the charger gave no answer in time", command=done.id)
+    if done.status is not CommandStatus.EXECUTED or not isinstance(done.details, CompositeLimits):
+        why = "it does not know this question" if done.is_unable else f"it said {done.word or 'nothing'}"
+        raise NoComposite(f"the charger did not tell its limits: {why}", command=done.id)
+    return done.details
+
+
 async def greet(ctx: Context, actor: Actor, charger: service.Charger) -> None:
     """Have a charger that was just claimed introduce itself again, so that it need not wait longer.
 
@@ -233,9 +387,10 @@ async def greet(ctx: Context, actor: Actor, charger: service.Charger) -> None:
         log.exception("a claimed charger was not greeted", charger=charger.id)
 
 
-def _prepare(work: Work, charger_id: str, ask: Ask, timeout_s: float) -> str:
-    service.get(work, charger_id, Permission.CONTROL)
-    command_id = new_id("cmd")
+def _prepare(work: Work, command_id: str, charger_id: str, ask: Ask, timeout_s: float) -> None:
+    place = service.get(work, charger_id, Permission.CONTROL).location_id
+    deadline_at = work.now + timedelta(seconds=timeout_s + BUS_SLACK_S)
+    awaits = effects.awaited(ask)
     store.insert_command(
         work,
         id=command_id,
@@ -247,9 +402,17 @@ def _prepare(work: Work, charger_id: str, ask: Ask, timeout_s: float) -> str:
         actor_kind=work.actor.kind.value,
         actor_id=work.actor.subject_id,
         door=work.actor.door,
-        deadline_at=work.now + timedelta(seconds=timeout_s + BUS_SLACK_S),
+        deadline_at=deadline_at,
+        connector=effects.connector_of(ask),
+        # From the beginning: what it brings about may be heard before its answer is noted.
+        awaits=awaits,
+        effect_until=None if awaits is None else deadline_at + timedelta(seconds=effects.lasts_s(awaits)),
     )
-    return command_id
+    _tell(work, place, charger_id, command_id, CommandStatus.PREPARED)
+
+
+def _tell(work: Work, place: str | None, charger_id: str, command_id: str, status: str) -> None:
+    work.emit(subject(place, charger_id), CommandChanged(command_id, charger_id, place, str(status)))
 
 
 async def _finish(
@@ -277,24 +440,69 @@ def _close(
 ) -> Command:
     values: dict[str, Any] = {
         "status": status.value,
-        "word": word[:64],
+        "word": word[:WORD_LENGTH],
         "answer": masked(answer) if answer is not None else None,
-        "sent_at": sent_at,
         "finished_at": work.now,
     }
     if told is not None:
         values |= {"kind": told.action[:KIND_LENGTH], "request": masked(told.request)}
-    store.set_command(work, command_id, **values)
     row = store.find_command(work, command_id)
     assert row is not None, "a command that was prepared is gone"
-    place = store.find_places(work, [row.charger_id]).get(row.charger_id)
-    work.emit(
-        subject(place, row.charger_id),
-        CommandChanged(command_id, row.charger_id, place, row.status),
-    )
-    return _command(row)
+    if row.awaits is not None:
+        # One that gave no answer may have obeyed all the same.
+        may_come = status in {CommandStatus.EXECUTED, CommandStatus.EXPIRED}
+        values |= {"effect_until": _effect_until(work, row.awaits)} if may_come else {"awaits": None}
+    store.close_command(work, command_id, sent_at=sent_at, **values)
+    row = store.find_command(work, command_id)
+    assert row is not None, "a command that was closed is gone"
+    _tell(work, service.places(work, [row.charger_id])[0].location_id, row.charger_id, command_id, row.status)
+    return _command(work, row)
+
+
+def _effect_until(work: Work, awaits: str | None) -> datetime | None:
+    return None if awaits is None else work.now + timedelta(seconds=effects.lasts_s(awaits))
+
+
+# --- what the gateway saw -------------------------------------------------------------------------
+
+
+def sent(work: Work, items: Sequence[tuple[str, datetime]]) -> None:
+    """Note that commands went out on the socket at these instants; one that has ended stays as it is."""
+    at = {command_id: sent_at for command_id, sent_at in items if command_id}
+    rows = [row for row in store.find_places(work, at) if row.status == CommandStatus.PREPARED]
+    store.set_sent(work, [{"key": row.id, "at": at[row.id]} for row in rows])
+    for row in rows:
+        _tell(work, row.location_id, row.charger_id, row.id, CommandStatus.SENT)
+
+
+def answered_late(work: Work, items: Sequence[tuple[str, str, bool, str]]) -> None:
+    """Keep what chargers answered after the time limit, beside an end that stays what it is.
+
+    Each item is a command's id, the charger's word or error code, whether that accepts, and the JSON of the
+    answer. Only the first late answer of a command is kept.
+    """
+    late = {item[0]: item for item in items if item[0]}
+    rows = store.find_late(work, late)
+    values: list[dict[str, Any]] = []
+    for row in rows:
+        _, word, is_accepted, answer = late[row.id]
+        awaits = row.awaits if is_accepted else None
+        values.append(
+            {
+                "key": row.id,
+                "new_late_word": word[:WORD_LENGTH],
+                "new_is_late_accepted": is_accepted,
+                "new_late_answer": masked(answer),
+                "new_late_at": work.now,
+                "new_awaits": awaits,
+                "new_effect_until": _effect_until(work, awaits),
+            }
+        )
+    store.set_answered_late(work, values)
+    for row in rows:
+        _tell(work, row.location_id, row.charger_id, row.id, row.status)
 
 
 def expire_left_over(work: Work) -> int:
     """End commands whose asker died before the answer came; return how many."""
-    return store.expire_commands(work, work.now - timedelta(seconds=CALL_DEADLINE_S))
+    return store.expire_commands(work, work.now - timedelta(seconds=CALL_DEADLINE_S), INTERRUPTED)

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import chargers, commands
+from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 
@@ -24,13 +25,14 @@ _answered_late = (
     .where(
         commands.c.id == sa.bindparam("key"),
         commands.c.late_at.is_(None),
-        # Also one that its asker has not closed yet: it is about to, and a final status stays what it is.
-        commands.c.status.in_(("prepared", "sent", "expired")),
     )
     .values(
         {
             name: sa.bindparam(f"new_{name}", type_=commands.c[name].type)
-            for name in ("late_word", "is_late_accepted", "late_answer", "late_at", "effect_until")
+            for name in (
+                *("late_word", "is_late_accepted", "late_answer", "late_at"),
+                *("awaits", "effect_until"),
+            )
         }
     )
 )
@@ -55,7 +57,10 @@ def close_command(work: Work, command_id: str, *, sent_at: datetime | None, **va
     work.run(
         sa.update(commands)
         .where(commands.c.id == command_id, commands.c.finished_at.is_(None))
-        .values(**values, sent_at=sa.func.coalesce(commands.c.sent_at, sent_at, type_=commands.c.sent_at.type))
+        .values(
+            **values,
+            sent_at=sa.func.coalesce(commands.c.sent_at, sa.literal(sent_at, commands.c.sent_at.type)),
+        )
     )
 
 
@@ -70,30 +75,53 @@ def find_places(work: Work, command_ids: Iterable[str]) -> list[Row]:
     )
 
 
+def find_late(work: Work, command_ids: Iterable[str]) -> list[Row]:
+    """Return those of these commands that ended without an answer, or are about to."""
+    return list(
+        work.rows(
+            sa.select(
+                commands.c.id,
+                commands.c.charger_id,
+                commands.c.status,
+                commands.c.awaits,
+                chargers.c.location_id,
+            )
+            .join(chargers, chargers.c.id == commands.c.charger_id)
+            .where(
+                commands.c.id.in_(sorted(set(command_ids))),
+                commands.c.late_at.is_(None),
+                # Also one that its asker has not closed yet: it is about to.
+                commands.c.status.in_(("prepared", "sent", "expired")),
+            )
+        )
+    )
+
+
 def set_sent(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Note that commands went out; each row has ``key`` and ``at``. Those that have ended stay as they are."""
+    """Note that commands went out; each row has ``key`` and ``at``. Those that have ended stay so."""
     work.run_many(_sent, rows)
 
 
 def set_answered_late(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep the answers that came after the end; each row has ``key`` and its columns behind ``new_``."""
+    """Keep answers that came after the end; each row has ``key``, and its columns behind ``new_``."""
     work.run_many(_answered_late, rows)
+
+
+_waiting = (
+    sa.select(commands.c.id, commands.c.charger_id, commands.c.awaits)
+    .where(
+        # The index of commands that wait for something is this condition.
+        commands.c.awaits.is_not(None),
+        among(commands.c.charger_id, "charger_ids"),
+        commands.c.effect_until >= sa.bindparam("now"),
+    )
+    .order_by(commands.c.id)
+)
 
 
 def find_waiting(work: Work, charger_ids: Iterable[str]) -> list[Row]:
     """Return the commands of these chargers whose effect has not been heard yet, but still may be."""
-    return list(
-        work.rows(
-            sa.select(commands.c.id, commands.c.charger_id, commands.c.awaits)
-            .where(
-                # The index of commands that wait for something is this condition.
-                commands.c.awaits.is_not(None),
-                commands.c.charger_id.in_(sorted(set(charger_ids))),
-                commands.c.effect_until >= work.now,
-            )
-            .order_by(commands.c.id)
-        )
-    )
+    return work.find(_waiting, charger_ids=list(charger_ids), now=work.now)
 
 
 def set_happened(work: Work, command_ids: Sequence[str]) -> None:
@@ -119,12 +147,27 @@ def count_ahead(work: Work, charger_id: str, command_id: str) -> int:
     )
 
 
-def expire_commands(work: Work, before: datetime) -> int:
+def expire_commands(work: Work, before: datetime, word: str) -> int:
     """End commands whose asker died before the answer came."""
     return work.run(
         sa.update(commands)
         .where(commands.c.finished_at.is_(None), commands.c.deadline_at < before)
-        .values(status="expired", word="Interrupted", finished_at=work.now)
+        .values(status="expired", word=word, finished_at=work.now)
+    )
+
+
+def list_some(work: Work, command_ids: Iterable[str]) -> list[Row]:
+    """Return those of these commands that were given to chargers where the actor may see them."""
+    return list(
+        work.rows(
+            sa.select(commands)
+            .join(chargers, chargers.c.id == commands.c.charger_id)
+            .where(
+                commands.c.id.in_(sorted(set(command_ids))),
+                chargers.c.location_id.in_(visible(work, work.actor)),
+                commands.c.created_at >= chargers.c.claimed_at,
+            )
+        )
     )
 
 

@@ -246,9 +246,7 @@ def let_in(work: Work, row: Any, hello: Hello, trust: Trust) -> tuple[Entry, Pro
 
 def _is_news(row: Any, entry: Entry, now: datetime) -> bool:
     """Say whether a refusal is worth a row: whoever knocks all the time is noted once a minute."""
-    return (
-        row.refused_at is None or row.refused_why != entry.value or now - row.refused_at >= REFUSAL_PAUSE
-    )
+    return row.refused_at is None or row.refused_why != entry.value or now - row.refused_at >= REFUSAL_PAUSE
 
 
 # --- keys that change what a charger proves itself with -------------------------------------------

@@ -141,9 +141,9 @@ def note(work: Work, items: Sequence[tuple[str, Said]]) -> None:
 
 
 def _of(kind: str, *about: object) -> str:
-    return ":".join((kind, *(str(each).casefold() if kind == START else str(each) for each in about if each)))[
-        :AWAITS_LENGTH
-    ]
+    return ":".join(
+        (kind, *(str(each).casefold() if kind == START else str(each) for each in about if each))
+    )[:AWAITS_LENGTH]
 
 
 def _payload(ask: Ask) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class ChargerChanged(Message, frozen=True):
 
 
 class CommandChanged(Message, frozen=True):
-    """A command came to its end."""
+    """A command went on in its life, or its effect or a late answer was heard."""
 
     command_id: str
     charger_id: str
@@ -40,6 +40,14 @@ class ChargerMoved(Message, frozen=True):
 class ParametersChanged(Message, frozen=True):
     """A charger's parameters were read, or somebody wants others."""
 
+    charger_id: str
+    location_id: str | None
+
+
+class RunChanged(Message, frozen=True):
+    """A run over many chargers has come to its end at one of them."""
+
+    run_id: str
     charger_id: str
     location_id: str | None
 

@@ -484,7 +484,7 @@ _ALL: Final = (
             "Starts a charge without telling the end of the one before; "
             "we end that one with its last reading."
         ),
-        _BAD,
+        _ODD,
         "Q41",
         _("A power cut can be the reason. If it happens often, report it to the vendor."),
     ),

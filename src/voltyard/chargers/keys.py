@@ -660,6 +660,7 @@ class Cutting:
     taken: tuple[str, ...] = ()
     tries: int = 0
     _groups: list[tuple[str, ...]] = field(default_factory=list)
+    _refused: set[tuple[str, ...]] = field(default_factory=set)
 
     @classmethod
     def of(cls, wanted: Sequence[str], longest: int | None = None) -> Cutting:
@@ -671,17 +672,25 @@ class Cutting:
 
     def offer(self) -> tuple[str, ...] | None:
         """Return the list to offer next, None when there is nothing left to try."""
-        if not self._groups or self.tries >= CUT_TRIES_MAX:
-            return None
-        return (*self.taken, *self._groups[-1])
+        while self._groups and self.tries < CUT_TRIES_MAX:
+            offer = (*self.taken, *self._groups[-1])
+            if offer not in self._refused:
+                return offer
+            self._halve()
+        return None
 
     def hear(self, *, is_taken: bool) -> None:
         """Learn what the charger said to the last offer."""
         self.tries += 1
-        group = self._groups.pop()
         if is_taken:
-            self.taken = (*self.taken, *group)
-        elif len(group) > 1:
+            self.taken = (*self.taken, *self._groups.pop())
+        else:
+            self._refused.add((*self.taken, *self._groups[-1]))
+            self._halve()
+
+    def _halve(self) -> None:
+        group = self._groups.pop()
+        if len(group) > 1:
             middle = (len(group) + 1) // 2
             self._groups += (group[middle:], group[:middle])
 

@@ -120,7 +120,9 @@ _WORDS: Final[Mapping[tuple[str, str], Told]] = MappingProxyType(
         ("ChangeConfiguration", "NotSupported"): Told(_("This charger does not know that parameter."), "bad"),
         ("GetConfiguration", ""): Told(_("The charger told its parameters."), "good"),
         ("ClearCache", "Accepted"): Told(_("The charger has forgotten the cards it remembered."), "good"),
-        ("ClearCache", "Rejected"): Told(_("The charger could not forget its cards; it may remember none."), "bad"),
+        ("ClearCache", "Rejected"): Told(
+            _("The charger could not forget its cards; it may remember none."), "bad"
+        ),
         ("DataTransfer", "UnknownVendorId"): Told(_("The charger does not know this vendor."), "bad"),
         ("DataTransfer", "UnknownMessageId"): Told(
             _("The charger knows the vendor, but not this message."), "bad"
@@ -147,7 +149,9 @@ _WORDS: Final[Mapping[tuple[str, str], Told]] = MappingProxyType(
         ("GetLocalListVersion", ""): Told(_("The charger told the version of its list."), "good"),
         ("ReserveNow", "Accepted"): Told(_("The connector is reserved."), "good"),
         ("ReserveNow", "Faulted"): Told(_("Not reserved: the connector has a fault."), "bad"),
-        ("ReserveNow", "Occupied"): Told(_("Not reserved: the connector is in use or reserved already."), "bad"),
+        ("ReserveNow", "Occupied"): Told(
+            _("Not reserved: the connector is in use or reserved already."), "bad"
+        ),
         ("ReserveNow", "Unavailable"): Told(_("Not reserved: the connector is out of service."), "bad"),
         ("ReserveNow", "Rejected"): Told(_("Not reserved: the charger takes no such reservations."), "bad"),
         ("CancelReservation", "Accepted"): Told(_("The reservation is cancelled."), "good"),
@@ -181,7 +185,8 @@ _WORDS: Final[Mapping[tuple[str, str], Told]] = MappingProxyType(
 )
 # Codes of errors in the protocol (OCPP-J 1.6 §4.2.3, in both of its spellings).
 _NOT_UNDERSTOOD: Final = Told(
-    _("The charger and Voltyard did not understand each other (%(code)s): see the request and the answer."), "bad"
+    _("The charger and Voltyard did not understand each other (%(code)s): see the request and the answer."),
+    "bad",
 )
 _ERRORS: Final[Mapping[str, Told]] = MappingProxyType(
     dict.fromkeys(
@@ -346,4 +351,3 @@ def _diagnostics(answer: str | None) -> Told:
     if not isinstance(name, str) or not name:
         return Told(_("The charger has nothing to upload."), "warn")
     return Told(_("The charger uploads %(name)s."), "good", {"name": name})
-

@@ -181,10 +181,19 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What became of a save, key by key."""
+    """What became of a save, key by key; ``saved_at`` is the ``desired_at`` of each."""
 
     results: tuple[Saved, ...]
     is_reboot_required: bool
+    saved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a value should not be saved, and whether one may insist."""
+
+    text: str
+    may_insist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,17 +385,19 @@ async def read(
     actor: Actor,
     charger_id: str,
     *,
+    is_listing_anew: bool = False,
     priority: Priority = Priority.PORTAL,
     budget_s: float = BUDGET_S,
 ) -> Read:
     """Ask a charger for its parameters and keep what it tells.
 
-    A charger that has to be asked key by key may take longer than ``budget_s``: then the rest is asked for
-    later. Raises: NotFound; Forbidden; ChargerOffline; NotRead.
+    A charger that could not list them is asked key by key ever after, unless ``is_listing_anew`` or its
+    firmware changed. That may take longer than ``budget_s``: then the rest is asked for later.
+    Raises: NotFound; Forbidden; ChargerOffline; NotRead.
     """
     plan = await ctx.db.work(actor, _plan_read, charger_id)
     asking = _Asking(ctx, actor, charger_id, priority, budget_s)
-    if not plan.is_by_key:
+    if is_listing_anew or not plan.is_by_key:
         told = await asking.keys(())
         if told is not None and told.entries:
             more = await _missing(asking, plan, told)
@@ -654,6 +665,7 @@ class _Decision:
     unchanged: tuple[Saved, ...]
     at_once: int
     is_online: bool
+    at: datetime
 
 
 async def save(
@@ -738,7 +750,18 @@ def _decide(
     store.upsert_parameters(work, rows)
     _tell(work, charger_id)
     at_once = 1 if known.is_by_key else _at_once(known.value("GetConfigurationMaxKeys")) or NAMES_AT_ONCE_MAX
-    return _Decision(tuple(sent), tuple(unchanged), at_once, charger.is_online)
+    return _Decision(tuple(sent), tuple(unchanged), at_once, charger.is_online, work.now)
+
+
+def objections(work: Work, charger_id: str, changes: Mapping[str, str]) -> dict[str, Objection]:
+    """Return what speaks against saving these values, by key; nothing is saved.
+
+    Raises: NotFound; Forbidden.
+    """
+    service.get(work, charger_id, Permission.EDIT_CHARGERS)
+    known = find(work, charger_id)
+    found = {name: _objection(known, name, value, is_own=False) for name, value in changes.items()}
+    return {name: objection for name, objection in found.items() if objection is not None}
 
 
 def _check(known: Parameters, changes: Mapping[str, str], *, is_forced: bool, is_own: bool) -> None:
@@ -748,30 +771,30 @@ def _check(known: Parameters, changes: Mapping[str, str], *, is_forced: bool, is
     wrong: list[tuple[str, str]] = []
     seen: set[str] = set()
     for name, value in changes.items():
-        why = _why_not(known, name, value, is_forced=is_forced, is_own=is_own)
+        objection = _objection(known, name, value, is_own=is_own)
         if fold(name) in seen:
-            why = "named twice: case makes no difference"
+            objection = Objection("named twice: case makes no difference")
         seen.add(fold(name))
-        if why:
-            wrong.append((f"/changes/{name.replace('~', '~0').replace('/', '~1')}", why))
+        if objection is not None and not (is_forced and objection.may_insist):
+            wrong.append((f"/changes/{name.replace('~', '~0').replace('/', '~1')}", objection.text))
     if wrong:
-        raise Invalid(
-            "; ".join(f"{where.removeprefix('/changes/')}: {why}" for where, why in wrong[:3]), tuple(wrong)
-        )
+        told = "; ".join(f"{where.removeprefix('/changes/')}: {why}" for where, why in wrong[:3])
+        raise Invalid(told, tuple(wrong))
 
 
-def _why_not(known: Parameters, name: str, value: str, *, is_forced: bool, is_own: bool) -> str:
-    """Return why a value cannot be saved, empty if it can."""
+def _objection(known: Parameters, name: str, value: str, *, is_own: bool) -> Objection | None:
+    """Return what speaks against saving a value, None if nothing does."""
     told, key = known.find(name), keys.find(name)
     if not keys.is_sendable(name.strip(), value):
-        return (
+        return Objection(
             f"the name may have {keys.KEY_LENGTH_MAX} printable characters, the value {keys.VALUE_LENGTH_MAX}"
         )
     if key is not None and key.elsewhere is not None and not is_own:
-        return f"Voltyard sets this itself: see {key.elsewhere.value}"
+        return Objection(f"Voltyard sets this itself: see {key.elsewhere.value}")
     if told.is_readonly if told is not None else _is_readonly(name, None):
-        return "read-only: the charger does not let anybody change it"
-    return "" if is_forced else keys.misfit(name, value)
+        return Objection("read-only: the charger does not let anybody change it")
+    why = keys.misfit(name, value)
+    return Objection(why, may_insist=True) if why else None
 
 
 def _is_there(told: Parameter, wanted: str) -> bool:
@@ -820,8 +843,12 @@ async def _carry_out(
         known = await ctx.db.work(actor, _keep, charger_id, told)
         done = [(change, _as_read(saved, change, known, told)) for change, saved in done]
         await ctx.db.work(actor, _note, charger_id, done, is_online=not asking.is_offline)
-    results = (*decision.unchanged, *(saved for _, saved in done))
-    return Saving(results, any(each.result is Result.REBOOT_REQUIRED for each in results))
+    results = (
+        *decision.unchanged,
+        *(replace(saved, value=MASK) if change.is_secret else saved for change, saved in done),
+    )
+    is_reboot_required = any(each.result is Result.REBOOT_REQUIRED for each in results)
+    return Saving(results, is_reboot_required, decision.at)
 
 
 _HEARD = frozenset((Result.ACCEPTED, Result.CUT, Result.REBOOT_REQUIRED, Result.NO_ANSWER, Result.PENDING))
@@ -928,7 +955,7 @@ async def send_pending(ctx: Context, charger_id: str) -> Saving:
     """Send a charger what somebody wants and could not be sent; for the system. Raises: NotFound."""
     decision = await ctx.db.read(ACTOR, _pending, charger_id)
     if decision is None:
-        return Saving((), is_reboot_required=False)
+        return Saving((), is_reboot_required=False, saved_at=ctx.clock.now())
     return await _carry_out(
         ctx, ACTOR, charger_id, decision, priority=Priority.BACKGROUND, budget_s=JOB_BUDGET_S
     )
@@ -954,7 +981,7 @@ def _pending(work: Work, charger_id: str) -> _Decision | None:
     if not changes or not charger.is_online:
         return None
     at_once = 1 if known.is_by_key else _at_once(known.value("GetConfigurationMaxKeys")) or NAMES_AT_ONCE_MAX
-    return _Decision(changes, (), at_once, is_online=True)
+    return _Decision(changes, (), at_once, is_online=True, at=work.now)
 
 
 async def send_left(ctx: Context, job: SendParameters) -> None:

@@ -249,26 +249,20 @@ def insert_roots(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     work.insert_new(charger_roots, [{**row, "heard_at": work.now} for row in rows], key=ROOT_KEY)
 
 
-def upsert_root(work: Work, **values: Any) -> None:
-    """Note a root that a charger took from us."""
-    work.upsert(charger_roots, [{**values, "heard_at": work.now}], key=ROOT_KEY)
-
-
 def delete_roots(work: Work, charger_id: str, kind: str) -> None:
     """Forget which roots of a kind a charger has."""
     work.run(
-        sa.delete(charger_roots).where(
-            charger_roots.c.charger_id == charger_id, charger_roots.c.kind == kind
-        )
+        sa.delete(charger_roots).where(charger_roots.c.charger_id == charger_id, charger_roots.c.kind == kind)
     )
 
 
-def delete_root(work: Work, charger_id: str, key: Mapping[str, str]) -> None:
+def delete_root(work: Work, charger_id: str, row: Row) -> None:
     """Forget that a charger has a root, for whatever it trusts it."""
+    names = ("algorithm", "issuer_name_hash", "issuer_key_hash", "serial")
     work.run(
         sa.delete(charger_roots).where(
             charger_roots.c.charger_id == charger_id,
-            *(charger_roots.c[name] == value for name, value in key.items()),
+            *(charger_roots.c[name] == getattr(row, name) for name in names),
         )
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from voltyard.accounts.secrets import is_same, machine_hash
 from voltyard.chargers import credentials, findings, store
@@ -32,6 +33,7 @@ from voltyard.kernel.limits import (
     UNKNOWN_CHARGERS_HELD_DAYS,
     UNKNOWN_CHARGERS_HELD_MAX,
 )
+from voltyard.kernel.seal import seal
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions, require, require_open
 from voltyard.speech import (
@@ -188,6 +190,17 @@ def get(work: Work, charger_id: str, permission: Permission = Permission.VIEW) -
     return _assemble(work, [row])[0]
 
 
+def find(work: Work, identity: str) -> Place | None:
+    """Return where the charger of this identity stands; for the system."""
+    row = store.find_by_keys(work, [identity_key(identity)]).get(identity_key(identity))
+    return None if row is None else Place(row.id, row.location_id)
+
+
+def path_of(identity: str) -> str:
+    """Return an identity as it stands at the end of a URL."""
+    return quote(identity, safe="")
+
+
 def list_chargers(
     work: Work,
     *,
@@ -268,22 +281,42 @@ def register(work: Work, delivered: Sequence[Delivered], key: bytes) -> list[str
             "model": _cut(one.model, 120),
             "password_hash": machine_hash(one.password, key) if one.password else None,
             "pin_hash": machine_hash(one.pin, key) if one.pin else None,
+            "pin_sealed": _sealed_pin(identity, one.pin, key),
+            "password_at": work.now if one.password else None,
         }
         old = known.get(identity_key(identity))
         if identity_key(identity) in rows or (old is not None and not old.is_held):
             skipped.append(identity)
+            _keep_pin(work, old, one.pin, values, key)
         elif old is None:
             rows[identity_key(identity)] = _new_charger(work, identity) | values | {"is_held": False}
         else:
             # What the charger said of itself when it booted stays, unless the delivery says otherwise.
             told = {name: value for name, value in values.items() if value is not None}
             store.set_charger(work, old.id, is_held=False, **told)
-            _part(work, Place(old.id, old.location_id))
+            part(work, Place(old.id, old.location_id))
     store.insert_chargers(work, list(rows.values()))
     return skipped
 
 
-def _part(work: Work, place: Place) -> None:
+def _keep_pin(work: Work, old: Any, pin: str, values: dict[str, Any], key: bytes) -> None:
+    """Keep the PIN of a charger of before PINs were kept, if it is the right one."""
+    if old is None or old.pin_sealed is not None or old.pin_hash is None or not pin:
+        return
+    if is_same(old.pin_hash, machine_hash(pin, key)):
+        store.set_charger(work, old.id, pin_sealed=values["pin_sealed"])
+
+
+def seal_of_pin(key_of_identity: str) -> str:
+    """Return whose a sealed PIN is; see ``kernel.seal``."""
+    return f"pin:{key_of_identity}"
+
+
+def _sealed_pin(identity: str, pin: str, key: bytes) -> str | None:
+    return seal(pin.encode(), key, seal_of_pin(identity_key(identity))) if pin else None
+
+
+def part(work: Work, place: Place) -> None:
     """Have the gateway close whatever socket a charger has."""
     work.emit(f"charger.{place.charger_id}.superseded", Superseded(place.charger_id, new_id("soc")))
     if store.clear_presence(work, place.charger_id):

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import calls, chargers, commands, connectors, pin_tries, presences
+from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 from voltyard.locations.tables import locations
@@ -75,11 +76,12 @@ def lock_by_key(work: Work, key: str) -> Row | None:
     return work.row(sa.select(chargers).where(chargers.c.identity_key == key).with_for_update())
 
 
+_places = sa.select(chargers.c.id, chargers.c.location_id).where(among(chargers.c.id, "charger_ids"))
+
+
 def find_places(work: Work, charger_ids: Iterable[str]) -> dict[str, str | None]:
     """Return the location of each of these chargers."""
-    rows = work.rows(
-        sa.select(chargers.c.id, chargers.c.location_id).where(chargers.c.id.in_(sorted(set(charger_ids))))
-    )
+    rows = work.find(_places, charger_ids=list(charger_ids))
     return {row.id: row.location_id for row in rows}
 
 

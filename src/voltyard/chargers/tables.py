@@ -193,7 +193,6 @@ answers = sa.Table(
     sa.Column("status", sa.String(8), nullable=False),
     sa.Column("answer", sa.Text, nullable=False),
     sa.Column("latency_ms", sa.Float, nullable=False),
-    sa.Column("at", UtcTime, nullable=False),
 )
 
 # Deviations from OCPP that were tolerated, counted by charger and by what it was then. A charger that changes

@@ -445,7 +445,7 @@ async def fetch_diagnostics(
     Raises: NotFound; Forbidden; Invalid; StorageFull; AlreadyThere for two requests at the same time.
     """
     if from_at is not None and until_at is not None and from_at >= until_at:
-        raise Invalid("the time ends before it begins", (("/until", "later than from"),))
+        raise Invalid("the time ends before it begins", (("/until_at", "later than from_at"),))
     if kind not in UPLOADS:
         raise Invalid("that is no log of a charger", (("/kind", ", ".join(UPLOADS)),))
     check_retries(retries, retry_interval_s)
@@ -463,11 +463,11 @@ async def fetch_diagnostics(
     asks: list[SendDiagnostics | SendLog] = [diagnostics, log]
     if kind is not Kind.DIAGNOSTICS:
         asks = [log, diagnostics] if kind is Kind.LOG else [log]
+    first, *others = asks
     try:
-        for ask in asks:
-            done = await commands.ask(ctx, actor, charger_id, ask)
-            if not is_unable(done):
-                break
+        ask, done = first, await commands.ask(ctx, actor, charger_id, first)
+        if others and is_unable(done):
+            ask, done = others[0], await commands.ask(ctx, actor, charger_id, others[0])
     except VoltyardError:
         await ctx.db.work(actor, note_unsent, transfer_id)
         raise
@@ -481,7 +481,7 @@ def _begin_upload(
 ) -> tuple[str, int]:
     charger = service.get(work, charger_id, Permission.CONTROL)
     if sent.is_ours:
-        _require_space(work)
+        require_space(work)
     _replace_older(work, charger)
     transfer_id = begin(
         work,
@@ -558,7 +558,8 @@ def clean_name(name: str) -> str:
     return plain.strip(" .")[:NAME_LENGTH]
 
 
-def _require_space(work: Work, more_bytes: int = 0) -> None:
+def require_space(work: Work, more_bytes: int = 0) -> None:
+    """Refuse what would fill the installation. Raises: StorageFull."""
     if transfers_store.total_bytes(work) + more_bytes >= FILES_BYTES_MAX:
         raise StorageFull(
             "the files of this installation fill what they may: delete received files or firmware, "
@@ -579,7 +580,7 @@ def _by_token(work: Work, token: str, key: bytes) -> Any:
 def open_upload(work: Work, token: str, name: str, key: bytes) -> Slot:
     """Let a charger begin to send a file. Raises: NotFound; AddressEnded; TooManyFiles; StorageFull."""
     row = _by_token(work, token, key)
-    _require_space(work)
+    require_space(work)
     files = transfers_store.find_files(work, [row.id])
     tidy = clean_name(name) or row.name
     if len(files) >= RECEIVED_FILES_MAX and all(each.name != tidy for each in files):
@@ -609,7 +610,13 @@ async def keep(ctx: Context, slot: Slot, name: str, arriving: Arriving) -> Recei
     await asyncio.to_thread(arriving.keep, stored)
     try:
         file, left_over = await ctx.db.work(
-            charger_actor(slot.charger_id), _keep, slot, clean_name(name) or slot.name, file_id, stored, arriving
+            charger_actor(slot.charger_id),
+            _keep,
+            slot,
+            clean_name(name) or slot.name,
+            file_id,
+            stored,
+            arriving,
         )
     except BaseException:
         ctx.files.delete(stored)
@@ -625,7 +632,7 @@ def _keep(
     row = transfers_store.find_transfer(work, slot.transfer_id)
     if row is None:
         raise NotFound("there is nothing at this address")
-    _require_space(work, arriving.size_bytes)
+    require_space(work, arriving.size_bytes)
     name = name or f"{Kind(row.kind).value}-{row.number}.bin"
     files = transfers_store.find_files(work, [row.id])
     same = [each for each in files if each.name == name]
@@ -700,7 +707,11 @@ def told(work: Work, items: Iterable[tuple[Place, Progress]]) -> None:
         kinds |= {kind.value for kind in UPLOADS}
     rows = transfers_store.find_heard(work, about, sorted(kinds))
     for place, said in news:
-        of_kind = [row for row in rows if (row.kind == Kind.FIRMWARE) == _is_firmware(said)]
+        of_kind = [
+            row
+            for row in rows
+            if (row.kind == Kind.FIRMWARE) == _is_firmware(said) and row.stage != Stage.WAITING
+        ]
         row = _meant(of_kind, place.charger_id, getattr(said, "request_number", None))
         if row is None:
             continue
@@ -767,7 +778,8 @@ def _remove(work: Work, transfer_id: str) -> list[str]:
     if row.kind == Kind.FIRMWARE and stage in GOING_ON and stage is not Stage.WAITING:
         # OCPP 1.6 has no message that takes UpdateFirmware back.
         raise UnderWay(
-            "the charger was asked for this update and cannot be called back: wait until it is done or gives up"
+            "the charger was asked for this update and cannot be called back: "
+            "wait until it is done or gives up"
         )
     stored = [file.stored for file in transfers_store.find_files(work, [row.id])]
     transfers_store.delete_transfer(work, row.id)
@@ -798,5 +810,3 @@ def _forget_files(work: Work, file_ids: Sequence[str]) -> None:
 
 def _forget_transfers(work: Work) -> int:
     return transfers_store.delete_old_transfers(work, work.now - timedelta(days=TRANSFER_DAYS), FORGET_STEP)
-
-

@@ -120,6 +120,19 @@ def find_of_charger(work: Work, charger_id: str, kinds: Sequence[str], since: da
     )
 
 
+def find_using(work: Work, firmware_id: str, stages: Sequence[str]) -> Row | None:
+    """Return a transfer that still needs this firmware."""
+    return work.row(
+        sa.select(transfers)
+        .where(
+            transfers.c.firmware_id == firmware_id,
+            transfers.c.stage.in_(stages),
+            transfers.c.ends_at > work.now,
+        )
+        .limit(1)
+    )
+
+
 def claimed_at(work: Work, charger_id: str) -> datetime | None:
     """Return since when a charger is where it is."""
     found: datetime | None = work.value(sa.select(chargers.c.claimed_at).where(chargers.c.id == charger_id))

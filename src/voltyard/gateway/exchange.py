@@ -244,7 +244,7 @@ class Exchange:
             is_outward,
             origin,
             command_id,
-            action,
+            shortened(action),
             shortened(payload),
             self._clock.now(),
             status,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import select
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from itertools import islice
+from typing import Protocol, cast
 
 import httptools
 
@@ -24,6 +26,8 @@ HEAD_END = b"\r\n\r\n"
 VERSIONS = frozenset({"13", "8", "7"})
 KEY_BYTES = 16
 RECEIVE_BUFFER_BYTES = 128 * 1024
+LOOKS_MAX = 8
+"""So many of the oldest are looked at when one has to go."""
 
 
 class Head:
@@ -99,27 +103,38 @@ class Head:
             return ""
 
 
+class Unfinished(Protocol):
+    """A socket that has not been let in yet."""
+
+    @property
+    def address(self) -> str:
+        """Who knocks."""
+
+    def evict(self) -> None:
+        """Go at once."""
+
+
 class Waiting:
     """The handshakes that are not finished, oldest first, in all and by address."""
 
     def __init__(self) -> None:
-        self._all: OrderedDict[Handshake, None] = OrderedDict()
-        self._by_address: dict[str, OrderedDict[Handshake, None]] = {}
+        self._all: OrderedDict[Unfinished, None] = OrderedDict()
+        self._by_address: dict[str, OrderedDict[Unfinished, None]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, handshake: Handshake) -> None:
+    def add(self, handshake: Unfinished) -> None:
         """Add one; the oldest goes when there are too many."""
         of_address = self._by_address.setdefault(handshake.address, OrderedDict())
         self._all[handshake] = None
         of_address[handshake] = None
         if len(of_address) > HANDSHAKES_PER_ADDRESS_MAX:
-            next(iter(of_address)).evict()
+            _evict_one(of_address)
         elif len(self._all) > HANDSHAKES_MAX:
-            next(iter(self._all)).evict()
+            _evict_one(self._all)
 
-    def remove(self, handshake: Handshake) -> None:
+    def remove(self, handshake: Unfinished) -> None:
         """Remove one that has finished or gone."""
         self._all.pop(handshake, None)
         of_address = self._by_address.get(handshake.address)
@@ -129,10 +144,35 @@ class Waiting:
                 del self._by_address[handshake.address]
 
 
+def _evict_one(waiting: OrderedDict[Handshake, None]) -> None:
+    """Evict the oldest, but none whose head lies unread: it is let in, or refused, in the next turn.
+
+    In a storm thousands are accepted before the first is read; from one address, too, where a proxy stands
+    in front.
+    """
+    for handshake in tuple(islice(waiting, LOOKS_MAX)):
+        if not handshake.has_unread:
+            handshake.evict()
+            return
+        waiting.move_to_end(handshake)
+
+
 class Handshake(asyncio.Protocol):
     """One socket before its upgrade; ``admit`` is called with it once its head is whole."""
 
-    __slots__ = ("_admit", "_data", "_timer", "_waiting", "address", "head", "is_gone", "rest", "transport")
+    __slots__ = (
+        "_admit",
+        "_data",
+        "_timer",
+        "_waiting",
+        "address",
+        "certificate",
+        "head",
+        "is_gone",
+        "is_tls",
+        "rest",
+        "transport",
+    )
 
     def __init__(self, waiting: Waiting, admit: Callable[[Handshake], None]) -> None:
         self._waiting = waiting
@@ -144,6 +184,8 @@ class Handshake(asyncio.Protocol):
         self.head: Head | None = None
         self.rest = b""
         self.is_gone = False
+        self.is_tls = False
+        self.certificate: bytes | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock of this handshake."""
@@ -151,6 +193,10 @@ class Handshake(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
+        inside = transport.get_extra_info("ssl_object")
+        self.is_tls = inside is not None
+        # It was checked against the authorities that we trust; the desk decides what it is worth.
+        self.certificate = inside.getpeercert(binary_form=True) if inside is not None else None
         bare = transport.get_extra_info("socket")
         if bare is not None:
             # picows' read buffer grows with what one read may bring: megabytes, where the system decides.
@@ -195,6 +241,16 @@ class Handshake(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._waiting.remove(self)
+
+    @property
+    def has_unread(self) -> bool:
+        """Say whether the peer has sent something that nobody has read yet."""
+        bare = None if self.transport is None else self.transport.get_extra_info("socket")
+        if bare is None or bare.fileno() < 0:
+            return False
+        looking = select.poll()
+        looking.register(bare.fileno(), select.POLLIN)
+        return bool(looking.poll(0))
 
     def _too_slow(self) -> None:
         self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request head did not come in time")

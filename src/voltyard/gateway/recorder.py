@@ -8,11 +8,10 @@ a desk that is away costs the oldest of what was gathered, and that is logged.
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime
 
 from voltyard.kernel.bus import Bus
 from voltyard.kernel.clock import Clock
-from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.errors import Unavailable, VoltyardError
 from voltyard.kernel.limits import (
     ANSWER_BUDGET_S,
     BUS_BYTES_MAX,
@@ -33,13 +32,15 @@ CUT = " …"
 def shortened(text: bytes | str, most: int = TRACE_TEXT_MAX) -> str:
     """Return a text for the record, cut where it is longer than a log can bear."""
     whole = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    if "\0" in whole:  # PostgreSQL keeps no such text
+        whole = whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return whole if len(whole) <= most else whole[:most] + CUT
 
 
 class Recorded:
     """One call on its way through the record; ``number`` is its place in the log once that is known."""
 
-    __slots__ = ("answer", "at", "call", "latency_ms", "number", "status")
+    __slots__ = ("answer", "call", "latency_ms", "number", "status")
 
     def __init__(self, call: CallTraced) -> None:
         self.call = call
@@ -47,7 +48,6 @@ class Recorded:
         self.status = CallStatus.PENDING
         self.answer = ""
         self.latency_ms = 0.0
-        self.at: datetime = call.at
 
     @property
     def size(self) -> int:
@@ -56,7 +56,7 @@ class Recorded:
 
     def as_answer(self) -> AnswerTraced:
         """Return how the call ended, for a log that holds it already."""
-        return AnswerTraced(self.number, self.status, self.answer, self.latency_ms, self.at)
+        return AnswerTraced(self.number, self.status, self.answer, self.latency_ms)
 
     def as_call(self) -> CallTraced:
         """Return the call with what is known of it now."""
@@ -82,15 +82,14 @@ class Recorder:
         # (charger, kind) -> (how often, the action and a sample of the first time)
         self._flaws: dict[tuple[str, str], tuple[int, str, str]] = {}
         self._lost = 0
+        self._most = TRACE_ITEMS_MAX
         self._log = logger("recorder")
 
     # --- the exchanges' side: plain calls, never waiting ---
 
     def answered(self, number: int, status: CallStatus, answer: bytes, latency_s: float) -> None:
         """Note how a charger's call that is in the log was answered."""
-        self._answers.append(
-            AnswerTraced(number, status, shortened(answer), latency_s * 1000, self._clock.now())
-        )
+        self._answers.append(AnswerTraced(number, status, shortened(answer), latency_s * 1000))
 
     def call(self, call: CallTraced) -> Recorded:
         """Note a call that the log does not hold yet; ``end`` tells how it went on."""
@@ -108,7 +107,6 @@ class Recorder:
         recorded.status = status
         recorded.answer = shortened(answer)
         recorded.latency_ms = latency_s * 1000
-        recorded.at = self._clock.now()
         self._ended.append(recorded)
 
     def late(self, answer: LateAnswer) -> None:
@@ -153,29 +151,36 @@ class Recorder:
         calls: list[Recorded] = []
         answers: list[AnswerTraced] = []
         room = TRACE_BYTES_MAX
-        while self._calls and room > 0 and len(calls) < TRACE_ITEMS_MAX:
+        while self._calls and room > 0 and len(calls) < self._most:
             calls.append(self._calls.popleft())
             room -= calls[-1].size
         told = tuple(recorded.as_call() for recorded in calls)
-        while self._ended and room > 0 and len(answers) < TRACE_ITEMS_MAX:
+        while self._ended and room > 0 and len(answers) < self._most:
             recorded = self._ended.popleft()
             if recorded.number:  # else it is told whole, together with its answer
                 answers.append(recorded.as_answer())
                 room -= recorded.size
-        while self._answers and room > 0 and len(answers) < TRACE_ITEMS_MAX:
+        while self._answers and room > 0 and len(answers) < self._most:
             answers.append(self._answers.popleft())
             room -= len(answers[-1].answer) + 100
         late = tuple(self._late)
         flaws = self._flaws
         self._late, self._flaws = deque(), {}
-        traced = Traced(
-            told, tuple(answers), late, tuple(FlawTold(*key, *held) for key, held in flaws.items())
+        flaws_told = tuple(
+            FlawTold(charger_id, kind, count, action, sample)
+            for (charger_id, kind), (count, action, sample) in flaws.items()
         )
+        traced = Traced(told, tuple(answers), late, flaws_told)
         try:
             reply = await self._bus.request(
                 "central.traced", traced, TracedNumbers, timeout_s=ANSWER_BUDGET_S
             )
         except VoltyardError as wrong:
+            count = len(calls) + len(answers)
+            if not isinstance(wrong, Unavailable) and count <= 1:
+                # The desk will never take it: better one frame less in the log than no log.
+                self._log.warning("a frame is missing from the log", why=str(wrong))
+                return True
             self._log.warning("frames not told yet", why=str(wrong))
             self._calls.extendleft(reversed(calls))
             self._answers.extendleft(reversed(answers))
@@ -183,7 +188,11 @@ class Recorder:
             for key, held in flaws.items():
                 now = self._flaws.get(key)
                 self._flaws[key] = held if now is None else (held[0] + now[0], held[1], held[2])
-            return False
+            if isinstance(wrong, Unavailable):
+                return False
+            self._most = max(1, count // 4)
+            return True
         for recorded, number in zip(calls, reply.numbers, strict=True):
             recorded.number = number
+        self._most = min(TRACE_ITEMS_MAX, self._most * 2)
         return True

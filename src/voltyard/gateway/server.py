@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -13,8 +15,10 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from voltyard.gateway import identity
 from voltyard.gateway.exchange import Exchange
 from voltyard.gateway.handshake import Handshake, Waiting
+from voltyard.gateway.proxies import Proxies
 from voltyard.gateway.recorder import Recorder
 from voltyard.gateway.takeover import take_over
+from voltyard.gateway.tls import Offer, TlsListener
 from voltyard.kernel.bus import Bus, read_event
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import Unavailable, VoltyardError
@@ -26,6 +30,7 @@ from voltyard.kernel.limits import (
     PIECES_MAX,
     PING_S,
     SILENCE_S,
+    TLS_REFRESH_S,
 )
 from voltyard.kernel.log import logger
 from voltyard.speech import Entry, GatewayStarted, Hello, Superseded, Thanked, Welcome
@@ -130,11 +135,31 @@ class ChargerSocket(WSListener):
             self._transport.underlying_transport.abort()
 
 
+@dataclass(frozen=True, slots=True)
+class TlsListening:
+    """Where chargers come over TLS, and what makes what is offered there; ``ready`` is told the port."""
+
+    port: int
+    offer: Callable[[], Awaitable[ssl.SSLContext]]
+    ready: Callable[[int], None]
+
+
 class Gateway:
     """All chargers' sockets of one process."""
 
-    def __init__(self, *, bus: Bus, clock: Clock, host: str, port: int) -> None:
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        clock: Clock,
+        host: str,
+        port: int,
+        trusted_proxies: str = "",
+        tls: TlsListening | None = None,
+    ) -> None:
         self._bus = bus
+        self._tls = tls
+        self._proxies = Proxies(trusted_proxies)
         self._clock = clock
         self._host = host
         self._port = port
@@ -161,6 +186,8 @@ class Gateway:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                if self._tls is not None:
+                    await self._listen_for_tls(group, self._tls)
                 ready(server.sockets[0].getsockname()[1])
                 group.create_task(self._tick())
                 group.create_task(self._recorder.run())
@@ -173,6 +200,30 @@ class Gateway:
             server.close()
             await superseded.stop()
             await self._say_good_bye()
+
+    async def _listen_for_tls(self, group: asyncio.TaskGroup, tls: TlsListening) -> None:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        offer = Offer(await tls.offer())
+        try:
+            listening = socket.create_server((self._host, tls.port), family=family, backlog=BACKLOG)
+        except OSError as wrong:
+            why = f"the TLS port {tls.port} of {self._host} cannot be used: {wrong.strerror}"
+            raise OSError(why) from wrong
+        listener = TlsListener(listening, self._waiting, self._admit, offer)
+        group.create_task(listener.run())
+        group.create_task(self._renew(tls, offer))
+        tls.ready(listener.port)
+
+    async def _renew(self, tls: TlsListening, offer: Offer) -> None:
+        """Offer the newest certificates to whoever comes from then on."""
+        while True:
+            await self._clock.sleep(TLS_REFRESH_S)
+            try:
+                offer.context = await tls.offer()
+            except (OSError, VoltyardError) as wrong:  # the old one may still be good for a while
+                self._log.error("the certificate for TLS was not renewed", why=str(wrong))
+            except Exception:
+                self._log.exception("the certificate for TLS was not renewed")
 
     async def _announce(self) -> None:
         """Tell the desk that this gateway holds no sockets yet; wait for a desk if there is none."""
@@ -237,6 +288,9 @@ class Gateway:
             # 1.6-J §3.1.2: complete the handshake without a subprotocol, then close at once.
             self._upgrade(handshake, None, _Farewell())
             return
+        client = self._proxies.client(
+            handshake.address, head.headers, is_tls=handshake.is_tls, certificate=handshake.certificate
+        )
         welcome = await self._bus.request(
             "central.hello",
             Hello(
@@ -244,8 +298,10 @@ class Gateway:
                 session_id := new_id("soc"),
                 self._name,
                 identity.SUBPROTOCOL,
-                handshake.address,
+                client.address,
                 identity.password(head.headers.get("authorization"), name),
+                client.is_tls,
+                client.certificate,
                 flaws=identity.flaws(
                     head.target,
                     head.headers.get("sec-websocket-protocol"),
@@ -266,6 +322,17 @@ class Gateway:
                     HTTPStatus.UNAUTHORIZED,
                     "the password of this charger is missing or wrong",
                     ("WWW-Authenticate", 'Basic realm="ocpp"'),
+                )
+            case Entry.NOT_TLS:
+                self._log.warning("came without TLS", identity=name, address=client.address)
+                handshake.refuse(
+                    HTTPStatus.FORBIDDEN, "this charger's security profile asks for TLS: come with wss"
+                )
+            case Entry.NO_CERTIFICATE | Entry.WRONG_CERTIFICATE:
+                self._log.warning("came without a good certificate", identity=name, address=client.address)
+                handshake.refuse(
+                    HTTPStatus.FORBIDDEN,
+                    "this charger's security profile asks for a valid client certificate in its own name",
                 )
             case Entry.FULL:
                 handshake.refuse(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
+from voltyard.kernel.deadlines import Deadlines
 from voltyard.kernel.errors import Fact, Invalid, PeerFault, TimedOut, Unserved, VoltyardError, every_error
 from voltyard.kernel.limits import BUS_BYTES_MAX
 from voltyard.kernel.log import logger
@@ -185,6 +186,7 @@ class LocalBus:
 
     def __init__(self, *, is_strict: bool = False) -> None:
         self._is_strict = is_strict
+        self._deadlines = Deadlines()
         self._servers: dict[str, list[_LocalServing]] = {}
         self._listeners: dict[str, list[_LocalListening]] = {}
         self._log = logger("bus")
@@ -218,16 +220,16 @@ class LocalBus:
         serving = servers[-1]
         if self._is_strict:
             ask = decode(packed(ask), serving.kind)
-        limit = asyncio.timeout(timeout_s)
+        limit = self._deadlines.within(timeout_s)
         try:
-            async with limit:
+            with limit:
                 answer = await serving.handler(ask)
         except VoltyardError as wrong:
             if self._is_strict:
                 raise error_of(decode(packed(failure_of(wrong)), Failure)) from wrong
             raise
         except Exception as wrong:
-            if limit.expired() and isinstance(wrong, TimeoutError):
+            if limit.has_passed and isinstance(wrong, TimeoutError):
                 raise TimedOut(f"no answer on {subject} within {timeout_s:g} s", subject=subject) from wrong
             self._log.exception("a request failed", subject=subject)
             raise VoltyardError from wrong

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from voltyard.kernel.actor import Actor
-from voltyard.kernel.bulk import Prepared, parameters, prepare
+from voltyard.kernel.bulk import Found, Prepared, found_rows, parameters, prepare, prepare_find
 from voltyard.kernel.bus import Bus
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import Conflict, Invalid, NotFound, Unavailable, VoltyardError
@@ -146,7 +146,7 @@ class Work:
         connection: sa.Connection,
         now: datetime,
         actor: Actor,
-        prepared: dict[Hashable, Prepared] | None = None,
+        prepared: dict[Hashable, Prepared | Found] | None = None,
     ) -> None:
         self.connection = connection
         self._prepared = {} if prepared is None else prepared
@@ -161,6 +161,19 @@ class Work:
     def rows(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
         """Run a statement and return all its rows."""
         return self.connection.execute(statement).all()
+
+    def find(self, statement: sa.Select[Any], **values: Any) -> list[Any]:
+        """Run a question of the hot path with these parameters and return its rows.
+
+        It is compiled once and kept: give one that a module holds, with ``bulk.among`` where it asks for
+        many ids. The rows are tuples with the names of its columns.
+        """
+        found = self._prepared.get(statement)
+        if found is None:
+            found = self._prepared[statement] = prepare_find(statement, self.connection.dialect)
+        assert isinstance(found, Found)
+        taken = parameters(found.prepared, [values])[0]
+        return found_rows(found, self.connection.exec_driver_sql(found.prepared.text, taken).all())
 
     def row(self, statement: sa.Executable) -> sa.Row[Any] | None:
         """Run a statement and return its first row, if any."""
@@ -192,6 +205,7 @@ class Work:
         prepared = self._prepared.get(name)
         if prepared is None:
             prepared = self._prepared[name] = prepare(write(), self.connection.dialect, columns)
+        assert isinstance(prepared, Prepared)
         self.connection.exec_driver_sql(prepared.text, parameters(prepared, rows))
 
     def insert(self, table: sa.Table, **values: Any) -> None:
@@ -344,6 +358,8 @@ def _sqlite_engine(path: Path, busy_s: float, *, begin: str, is_writer: bool) ->
             "synchronous=FULL",
             "foreign_keys=ON",
             "cache_size=-16000",
+            # A busy server rewrites the same pages all the time: many rewrites share one copy to the file.
+            "wal_autocheckpoint=8000",
             "temp_store=MEMORY",
             f"query_only={'OFF' if is_writer else 'ON'}",
         ):
@@ -403,7 +419,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._clock = clock
         self._bus = bus
-        self._prepared: dict[Hashable, Prepared] = {}
+        self._prepared: dict[Hashable, Prepared | Found] = {}
         self._store: _Store = _SqliteStore(parsed) if self.is_sqlite else _PostgresStore(parsed)
 
     async def work(

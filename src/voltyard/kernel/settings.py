@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     public_ocpp_url: str = ""
     """The address that chargers use, shown in the portal; guessed from ``public_url`` when empty."""
     charger_files_url: str = ""
-    """The address at which chargers fetch firmware and leave diagnostics, if they reach us at another one than
-    people do: ``http://192.168.1.10:8080`` for those that know no TLS. Empty: ``public_url``."""
+    """The address at which chargers fetch firmware and leave diagnostics, if they reach us at another one
+    than people do: ``http://192.168.1.10:8080`` for those that know no TLS. Empty: ``public_url``."""
     host: str = "0.0.0.0"  # noqa: S104 - chargers and phones of the house must reach it; see the manual
     """The address to listen on."""
     http_port: int = 8080

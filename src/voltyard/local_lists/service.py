@@ -192,6 +192,11 @@ def _enqueue(work: Work, charger_id: str, delay_s: float = 0.0) -> None:
     jobs.enqueue(work, SyncList(charger_id), delay_s=delay_s, key=f"local-list:{charger_id}")
 
 
+def _enqueue_later(work: Work, charger_id: str, delay_s: float) -> None:
+    # Under a key of its own: what waits for long must not stand for what is wanted soon.
+    jobs.enqueue(work, SyncList(charger_id), delay_s=delay_s, key=f"local-list-later:{charger_id}")
+
+
 def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> None:
     """Have the lists of booting chargers looked at, where there is a reason; one look-up for all of them."""
     rows = store.find_lists(work, [place.charger_id for place, _ in items])
@@ -274,7 +279,7 @@ async def sync(ctx: Context, message: SyncList) -> None:
         await _forget(ctx, turn)
         await _follow(ctx, turn)
     except _Away:
-        await ctx.db.work(ACTOR, _enqueue, message.charger_id, AWAY_DELAY_S)
+        await ctx.db.work(ACTOR, _enqueue_later, message.charger_id, AWAY_DELAY_S)
     except _Silent:
         await ctx.db.work(ACTOR, _give_up_for_now, message.charger_id)
     finally:
@@ -292,7 +297,7 @@ def _begin(work: Work, charger_id: str) -> _Turn | None:
     if not charger.is_online:
         # It is served when it boots; but one that only connects again need not boot (OCPP 1.6-J §5.4).
         if not is_settled:
-            _enqueue(work, charger_id, AWAY_DELAY_S)
+            _enqueue_later(work, charger_id, AWAY_DELAY_S)
         return None
     if not store.take_turn(work, charger_id, work.now + timedelta(seconds=CLAIM_S)):
         _enqueue(work, charger_id, TURN_DELAY_S)
@@ -308,7 +313,7 @@ def _give_up_for_now(work: Work, charger_id: str) -> None:
     row = store.find_lists(work, [charger_id])[charger_id]
     if row.word != "NoAnswer":
         # Once more soon; after that at its next boot, or when the cards change.
-        _enqueue(work, charger_id, SILENCE_DELAY_S)
+        _enqueue_later(work, charger_id, SILENCE_DELAY_S)
     _settle(work, charger_id, ListState.FAILED, "NoAnswer")
 
 
@@ -435,10 +440,10 @@ def _draft(work: Work, charger_id: str, version: int | None, is_whole: bool) -> 
         held = {}  # version 0 is an empty list (OCPP 1.6 §5.10), and none is wanted
     newest = differences.newest(row.newest_version, version)
     steps = differences.steps(held, wanted, newest=newest, step_max=row.step_max or STEP_DEFAULT)
-    if steps:
-        # A version that was sent once is never sent again, also after a crash.
-        store.set_list(work, charger_id, newest_version=steps[-1].version)
     now = tuple(steps[:STEPS_PER_JOB])
+    if now:
+        # A version that was sent once is never sent again, also after a crash.
+        store.set_list(work, charger_id, newest_version=now[-1].version)
     return _Draft(now, held is None, len(now) == len(steps), location_id, left_out)
 
 

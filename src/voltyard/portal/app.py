@@ -9,12 +9,22 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from voltyard.kernel.context import Context
-from voltyard.portal import account, cards, chargers, dashboard, live, locations, session, transactions
+from voltyard.portal import (
+    account,
+    cards,
+    charger_findings,
+    chargers,
+    dashboard,
+    live,
+    locations,
+    session,
+    transactions,
+)
 from voltyard.portal.shell import Shell, show_error
 from voltyard.web.door import open_door
 from voltyard.web.doorway import furnish
 
-ROOMS = (session, dashboard, locations, chargers, cards, transactions, account, live)
+ROOMS = (session, dashboard, locations, chargers, cards, transactions, account, live, charger_findings)
 GZIP_BYTES_MIN = 1_000
 
 

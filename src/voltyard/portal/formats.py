@@ -19,6 +19,11 @@ def _number(value: float, decimals: int, locale: str) -> str:
     return str(format_decimal(value, format=pattern, locale=locale))
 
 
+def counted(value: float | None, locale: str = "en") -> str:
+    """Return how many, with separators of thousands."""
+    return _number(value or 0, 0, locale)
+
+
 def energy(energy_wh: float | None, locale: str = "en") -> str:
     """Write an energy in kWh: two decimals below ten, one below a hundred, none above."""
     if energy_wh is None:

@@ -48,6 +48,12 @@ CHARGER_TABS: Final = (
     ("findings", _("Findings")),
 )
 
+SEVERITY: Final[Mapping[str, Look]] = {
+    "harmless": Look(_("Harmless"), "mute"),
+    "worth_knowing": Look(_("Worth knowing"), "info"),
+    "harmful": Look(_("Harmful"), "warn"),
+}
+
 CONNECTION: Final[Mapping[str, Look]] = {
     "online": Look(_("Online"), "good"),
     "offline": Look(_("Offline"), "mute"),

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import chargers, connectors
+from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 from voltyard.reservations.tables import reservations
@@ -31,15 +32,16 @@ def find_reservation(work: Work, reservation_id: str) -> Row | None:
     return work.row(sa.select(reservations).where(reservations.c.id == reservation_id))
 
 
+_open = (
+    sa.select(reservations)
+    .where(among(reservations.c.charger_id, "charger_ids"), reservations.c.ended_at.is_(None))
+    .order_by(reservations.c.number)
+)
+
+
 def find_open(work: Work, charger_ids: Iterable[str]) -> list[Row]:
     """Return the reservations of these chargers that have not been closed, oldest first."""
-    return list(
-        work.rows(
-            sa.select(reservations)
-            .where(reservations.c.charger_id.in_(sorted(set(charger_ids))), reservations.c.ended_at.is_(None))
-            .order_by(reservations.c.number)
-        )
-    )
+    return work.find(_open, charger_ids=list(charger_ids))
 
 
 def connectors_of(work: Work, charger_ids: Iterable[str]) -> list[Row]:

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voltyard.cards.service import Judgement, tag_key
-from voltyard.chargers import commands
+from voltyard.chargers import commands, findings
 from voltyard.chargers import service as chargers
-from voltyard.chargers.commands import Command
+from voltyard.chargers.commands import Command, CommandStatus
 from voltyard.chargers.events import subject
 from voltyard.chargers.service import Place, believed, is_believed
 from voltyard.kernel.actor import Actor
@@ -25,13 +25,16 @@ from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import CALL_DEADLINE_S, CLOCK_SKEW_S, SAMPLES_PAGE_MAX, TAG_LENGTH_MAX
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions
-from voltyard.speech import Ended, Metered, Priority, Reading, StartCharging, Started, StopCharging
-from voltyard.transactions import store
+from voltyard.reservations import service as reservations
+from voltyard.speech import Ended, FlawTold, Metered, Priority, Reading, StartCharging, Started, StopCharging
+from voltyard.transactions import pending, store
 from voltyard.transactions.events import TransactionChanged
 
 SKEW = timedelta(seconds=CLOCK_SKEW_S)
 METER_MAX_WH = 2**62
 STOP_LOST = "StopLost"
+ENDED_BY_US = frozenset((STOP_LOST, pending.STATUS_ONLY))
+"""Reasons of ends that no stop told; the true stop may still come."""
 POWER_MAX_W = 500_000
 """No connector gives more than this; a register that would need more cannot be right."""
 ENERGY_SLACK_WH = 1_000
@@ -39,6 +42,8 @@ TIMED_MIN = timedelta(minutes=15)
 """A transaction counts as at least this long when its energy is judged: clocks err …"""
 UNTIMED_MIN = timedelta(days=1)
 """… and this long where the charger could not tell when it began: both ends may be told late, at once."""
+HISTORY = timedelta(days=1)
+"""What is told later than this comes out of a charger's memory (quirk Q44)."""
 ROUNDING_WH = 1
 """A register may be told rounded once and cut off the next time."""
 
@@ -122,6 +127,25 @@ class OrphanStop:
     heard_at: datetime
 
 
+def _flaw(kind: str, place: Place, said: Started | Metered | Ended) -> FlawTold:
+    """Return a finding about what a charger said."""
+    return FlawTold(place.charger_id, kind, 1, "", pack(said))
+
+
+def _clock_flaws(place: Place, said: Started | Ended, now: datetime) -> list[FlawTold]:
+    """Return what is odd about when a charger says that something happened (quirks Q35 and Q44)."""
+    if said.told_at is None:
+        return []
+    if not is_believed(said.told_at, now):
+        return [_flaw("wrong_clock", place, said)]
+    return [_flaw("told_history", place, said)] if said.told_at < now - HISTORY else []
+
+
+def _find(work: Work, odd: Sequence[FlawTold]) -> None:
+    if odd:
+        findings.told(work, odd)
+
+
 def _meter(meter_wh: int) -> int:
     """Return a register that fits its column."""
     return min(max(meter_wh, -METER_MAX_WH), METER_MAX_WH)
@@ -132,7 +156,7 @@ def _is_settled(row: Any) -> bool:
 
     The row's ``is_estimated`` is about the end alone; a start that was estimated stays so for ever.
     """
-    return row.ended_at is not None and not (row.is_estimated and row.stop_reason == STOP_LOST)
+    return row.ended_at is not None and not (row.is_estimated and row.stop_reason in ENDED_BY_US)
 
 
 def _start_key(place: Place, said: Started) -> str:
@@ -171,9 +195,18 @@ def start(work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequ
     """
     keys, known = _start_keys(work, started)
     rows: dict[str, dict[str, Any]] = {}
+    joined = pending.join(
+        work, {key: item for key, item in zip(keys, started, strict=True) if key not in known}
+    )
+    known |= joined
+    odd: list[FlawTold] = []
     for key, (place, said), judgement in zip(keys, started, judgements, strict=True):
-        if key in known:
+        if key in joined:
             continue
+        if key in known:
+            odd.append(_flaw("repeated_start", place, said))
+            continue
+        odd += _clock_flaws(place, said, work.now)
         meter_wh = _meter(said.meter_wh) if said.meter_wh is not None else None
         rows[key] = {
             "id": new_id("txn"),
@@ -194,17 +227,18 @@ def start(work: Work, started: Sequence[tuple[Place, Started]], judgements: Sequ
         }
     store.insert_started(work, list(rows.values()))
     # Only new ones: a repeated start tells nothing new and must not end what has begun since.
-    _close_lost(work, list(rows.values()))
+    odd += _close_lost(work, list(rows.values()))
+    _find(work, odd)
     found = known | (store.find_by_start_keys(work, rows) if rows else {})
     for key in rows:
-        _emit(work, found[key], "started")
+        _emit(work, found[key], _news("started", found[key].started_at, work.now))
     return [found[key].number for key in keys]
 
 
-def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> None:
-    """Close what is still open on connectors where these later ones have started."""
+def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> list[FlawTold]:
+    """Close what is still open on connectors where these later ones have started; return what to note."""
     if not started:
-        return
+        return []
     last = {(row["charger_id"], row["connector"]): row for row in started}
     lost = [
         row
@@ -231,6 +265,7 @@ def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> None:
     )
     for row in lost:
         _emit(work, row, "ended")
+    return [FlawTold(row.charger_id, "missing_stop", 1, "", "") for row in lost]
 
 
 def _end_values(
@@ -256,6 +291,11 @@ def _end_values(
         "stop_reason": reason[:32],
         "is_estimated": is_estimated,
     }
+
+
+def _news(what: str, at: datetime, now: datetime) -> str:
+    """Return how something is told to those who listen: weeks of history are no news (quirk Q44)."""
+    return "recorded" if at < now - HISTORY else what
 
 
 def _emit(work: Work, row: Any, what: str) -> None:
@@ -313,6 +353,7 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     rows: list[dict[str, Any]] = []
     latest: dict[int, dict[str, Any]] = {}
     begun: dict[int, int] = {}
+    odd: list[FlawTold] = []
     for place, said in metered:
         row: Any = open_by_number.get(said.number) if said.number is not None else None
         if row is None and said.number is not None:
@@ -320,14 +361,21 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
         if row is None or row.charger_id != place.charger_id:
             row = open_by_connector.get((place.charger_id, said.connector))
         number = row.number if row is not None else None
+        if said.number is not None and said.number > 0:
+            if number != said.number:
+                odd.append(_flaw("foreign_meter_values", place, said))
+            elif row.ended_at is not None:
+                odd.append(_flaw("late_meter_values", place, said))
         rows.extend(_sample(place, said.connector, number, reading, work.now) for reading in said.readings)
         if row is not None and row.ended_at is None and said.readings:
             start_wh: int | None = row.meter_start_wh
-            if start_wh is None:
+            if start_wh is None or row.number in begun or _is_always_zero(row, said.readings, work.now):
                 start_wh = begun.get(row.number, _first_register(said.readings, work.now))
-            if row.meter_start_wh is None and start_wh is not None:
-                begun[row.number] = start_wh
+                if start_wh is not None:
+                    begun[row.number] = start_wh
             newest = _newest(row, start_wh, said.readings, work.now)
+            if newest is not None and newest["energy_wh"] is None and _has_register(said.readings):
+                odd.append(_flaw("implausible_register", place, said))
             before = latest.get(row.number)
             if newest is not None and (before is None or newest["at"] >= before["at"]):
                 if before is not None and newest["energy_wh"] is None:
@@ -337,6 +385,11 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     store.insert_samples(work, rows)
     store.set_begun(work, [{"key": number, "start_wh": start_wh} for number, start_wh in begun.items()])
     store.set_metered(work, list(latest.values()))
+    _find(work, odd)
+
+
+def _has_register(readings: Sequence[Reading]) -> bool:
+    return any(reading.energy_wh is not None for reading in readings)
 
 
 def _newest(
@@ -379,6 +432,17 @@ def _first_register(readings: Sequence[Reading], now: datetime) -> int | None:
     return round(min(registers)[2]) if registers else None
 
 
+def _is_always_zero(row: Any, readings: Sequence[Reading], now: datetime) -> bool:
+    """Say whether a start at 0 was no register at all (quirk Q43): the first one read is out of its reach.
+
+    Then the transaction counts as one whose start told none.
+    """
+    if row.meter_start_wh != 0 or row.meter_last_wh != 0:
+        return False
+    first_wh = _first_register(readings, now)
+    return first_wh is not None and first_wh > _highest(row, 0, now, now)
+
+
 def _highest(row: Any, start_wh: int | None, at: datetime, heard_at: datetime) -> int:
     """Return the highest register that a transaction can have reached by this instant."""
     if start_wh is None:
@@ -411,6 +475,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
     orphans: list[dict[str, Any]] = []
     sample_rows: list[dict[str, Any]] = []
     tags: list[str | None] = []
+    odd: list[FlawTold] = []
     for place, said in ended:
         row = by_number.get(said.number)
         if _is_stray(row, place, said):
@@ -421,6 +486,8 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
             if meant is None and named is not None:
                 tags.append(named.id_tag)
                 continue
+            if key not in seen:
+                odd.append(_flaw("unknown_stop", place, said))
             orphans.append(_orphan(work, place, said, key, meant))
             row = meant
             seen.add(key)
@@ -430,12 +497,17 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
         sample_rows.extend(
             _sample(place, row.connector, row.number, reading, work.now) for reading in said.readings
         )
-        if row.number not in values and _says_more(row, said, work.now):
-            values[row.number] = _ended_values(row, said, work.now)
-            _emit(work, row, "ended")
+        last_wh = _last_register(work, row, said)
+        if row.number not in values and _says_more(row, said, last_wh, work.now):
+            values[row.number] = _ended_values(row, said, last_wh, work.now)
+            odd += _clock_flaws(place, said, work.now)
+            if values[row.number]["is_estimated"]:
+                odd.append(_flaw("implausible_stop_register", place, said))
+            _emit(work, row, _news("ended", values[row.number]["ended_at"], work.now))
     store.insert_samples(work, sample_rows)
     store.insert_orphans(work, orphans)
     store.set_ended(work, list(values.values()))
+    _find(work, odd)
     return tags
 
 
@@ -459,7 +531,20 @@ class _Registers:
     is_plausible: bool
 
 
-def _registers(row: Any, said: Ended, now: datetime) -> _Registers:
+def _last_register(work: Work, row: Any, said: Ended) -> int | None:
+    """Return the highest register that was read in a transaction until its stop, None when none was.
+
+    A stop that is told late may find readings that came after it: those of the next car, which had no
+    number yet (quirk Q42). They say nothing of this end.
+    """
+    last_wh: int | None = row.meter_last_wh
+    at = said.told_at
+    if last_wh is None or row.metered_at is None or at is None or not is_believed(at, work.now):
+        return last_wh
+    return last_wh if row.metered_at <= at else store.register_until(work, row.number, at, last_wh)
+
+
+def _registers(row: Any, said: Ended, last_read_wh: int | None, now: datetime) -> _Registers:
     """Return where a transaction began and ended, and whether the register of its stop can be right.
 
     One below the start or below what was read since would undo energy, one far above both is more than
@@ -468,7 +553,7 @@ def _registers(row: Any, said: Ended, now: datetime) -> _Registers:
     """
     meter_wh = _meter(said.meter_wh)
     start_wh: int | None = row.meter_start_wh
-    if start_wh is None:
+    if start_wh is None or _is_always_zero(row, said.readings, now):
         start_wh = _first_register(said.readings, now)
     if start_wh is None:
         start_wh = meter_wh
@@ -476,7 +561,7 @@ def _registers(row: Any, said: Ended, now: datetime) -> _Registers:
     heard_at = row.end_heard_at if _is_settled(row) else now
     at = said.told_at if said.told_at is not None and is_believed(said.told_at, now) else heard_at
     highest_wh = _highest(row, start_wh, at, heard_at)
-    last_wh: int = start_wh if row.meter_last_wh is None else row.meter_last_wh
+    last_wh: int = start_wh if last_read_wh is None else last_read_wh
     last_wh = max(last_wh, _register(said.readings, start_wh, highest_wh) or last_wh)
     if meter_wh <= start_wh:
         is_plausible = meter_wh == start_wh == last_wh
@@ -485,13 +570,13 @@ def _registers(row: Any, said: Ended, now: datetime) -> _Registers:
     return _Registers(start_wh, meter_wh if is_plausible else last_wh, is_plausible)
 
 
-def _says_more(row: Any, said: Ended, now: datetime) -> bool:
+def _says_more(row: Any, said: Ended, last_wh: int | None, now: datetime) -> bool:
     """Say whether a stop tells more than what is known of the end of its transaction."""
-    return not _is_settled(row) or (row.is_estimated and _registers(row, said, now).is_plausible)
+    return not _is_settled(row) or (row.is_estimated and _registers(row, said, last_wh, now).is_plausible)
 
 
-def _ended_values(row: Any, said: Ended, now: datetime) -> dict[str, Any]:
-    registers = _registers(row, said, now)
+def _ended_values(row: Any, said: Ended, last_wh: int | None, now: datetime) -> dict[str, Any]:
+    registers = _registers(row, said, last_wh, now)
     return _end_values(
         row.number,
         ended_at=max(believed(said.told_at, now), row.started_at),
@@ -666,7 +751,8 @@ async def request_start(
 ) -> Command:
     """Ask a charger to start with this tag; the transaction exists once the charger says so.
 
-    Raises: NotFound; Forbidden; Invalid.
+    Should the charger accept and never tell, a transaction is made from its status and meter (quirk Q40).
+    Raises: NotFound; Forbidden; Invalid; ConnectorKept.
     """
     tag = id_tag.strip()
     if not 0 < len(tag) <= TAG_LENGTH_MAX:
@@ -675,7 +761,11 @@ async def request_start(
         )
     if connector is not None and connector < 1:
         raise Invalid("there is no such connector", (("/connector", "1 or more"),))
-    return await commands.ask(ctx, actor, charger_id, StartCharging(tag, connector), timeout_s=timeout_s)
+    await ctx.db.read(actor, reservations.require_free, charger_id, connector, tag)
+    done = await commands.ask(ctx, actor, charger_id, StartCharging(tag, connector), timeout_s=timeout_s)
+    if done.status is CommandStatus.EXECUTED:
+        await ctx.db.work(actor, pending.expect, charger_id, connector, tag, done.created_at)
+    return done
 
 
 async def request_stop(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from voltyard.chargers.tables import chargers
 from voltyard.kernel.actor import Actor
+from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.access import Permission
 from voltyard.locations.service import visible
@@ -40,10 +41,15 @@ _metered = (
         metered_at=sa.bindparam("at", type_=transactions.c.metered_at.type),
     )
 )
+# No register was told at the start, or one of 0 that cannot be right, and none was read since.
+_ZERO: sa.ColumnElement[int] = sa.literal_column("0", sa.BigInteger)
+_is_zero = sa.and_(transactions.c.meter_start_wh == _ZERO, transactions.c.meter_last_wh == _ZERO)
+_is_unread = sa.or_(transactions.c.meter_start_wh.is_(None), _is_zero)
 _begun = (
     sa.update(transactions)
-    .where(transactions.c.number == sa.bindparam("key"), transactions.c.meter_start_wh.is_(None))
+    .where(transactions.c.number == sa.bindparam("key"), _is_unread)
     .values(
+        is_start_estimated=sa.true(),
         meter_start_wh=sa.bindparam("start_wh", type_=sa.BigInteger),
         meter_last_wh=sa.bindparam("start_wh", type_=sa.BigInteger),
     )
@@ -66,9 +72,16 @@ _ended = (
             )
         }
         | {
-            "meter_start_wh": sa.func.coalesce(
-                transactions.c.meter_start_wh, sa.bindparam("start_wh", type_=sa.BigInteger)
-            )
+            "meter_start_wh": sa.case(
+                (_is_unread, sa.bindparam("start_wh", type_=sa.BigInteger)),
+                else_=transactions.c.meter_start_wh,
+            ),
+            "is_start_estimated": sa.or_(
+                transactions.c.is_start_estimated,
+                sa.and_(
+                    _is_zero, sa.func.coalesce(sa.bindparam("start_wh", type_=sa.BigInteger), _ZERO) > _ZERO
+                ),
+            ),
         }
     )
 )
@@ -79,20 +92,80 @@ def insert_started(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     work.insert_new(transactions, rows, key=("start_key",))
 
 
+_by_start_key = sa.select(transactions).where(among(transactions.c.start_key, "keys"))
+_by_number = sa.select(transactions).where(among(transactions.c.number, "numbers"))
+_open = (
+    sa.select(transactions)
+    .where(among(transactions.c.charger_id, "charger_ids"), transactions.c.ended_at.is_(None))
+    .order_by(transactions.c.number)
+)
+_synthetic = (
+    sa.select(transactions)
+    .where(
+        among(transactions.c.charger_id, "charger_ids"),
+        transactions.c.is_synthetic,
+        transactions.c.started_at >= sa.bindparam("since_at"),
+    )
+    .order_by(transactions.c.number)
+)
+
+
 def find_by_start_keys(work: Work, keys: Iterable[str]) -> dict[str, Row]:
     """Return transactions by their start key."""
-    rows = work.rows(sa.select(transactions).where(transactions.c.start_key.in_(sorted(set(keys)))))
+    rows = work.find(_by_start_key, keys=list(keys))
     return {row.start_key: row for row in rows}
 
 
 def find_open(work: Work, charger_ids: Iterable[str]) -> list[Row]:
     """Return the open transactions of these chargers, oldest first."""
+    return work.find(_open, charger_ids=list(charger_ids))
+
+
+def find_heard_since(work: Work, charger_id: str, since_at: datetime) -> list[Row]:
+    """Return the transactions of a charger of whose start we heard, or which we made, since an instant."""
     return list(
         work.rows(
-            sa.select(transactions)
-            .where(transactions.c.charger_id.in_(sorted(set(charger_ids))), transactions.c.ended_at.is_(None))
-            .order_by(transactions.c.number)
+            sa.select(transactions).where(
+                transactions.c.charger_id == charger_id, transactions.c.start_heard_at >= since_at
+            )
         )
+    )
+
+
+def find_synthetic(work: Work, charger_ids: Iterable[str], since_at: datetime) -> list[Row]:
+    """Return the transactions that we made ourselves since an instant, oldest first."""
+    return work.find(_synthetic, charger_ids=list(charger_ids), since_at=since_at)
+
+
+def set_told(work: Work, number: int, **values: Any) -> None:
+    """Put in what was told of the start of a transaction that we made ourselves."""
+    work.run(sa.update(transactions).where(transactions.c.number == number).values(**values))
+
+
+def registers_since(work: Work, charger_id: str, connector: int, since_at: datetime) -> list[float]:
+    """Return the first and the last register that a connector told outside transactions since an instant."""
+    query = sa.select(samples.c.energy_wh).where(
+        samples.c.charger_id == charger_id,
+        samples.c.connector == connector,
+        samples.c.at >= since_at,
+        samples.c.number.is_(None),
+        samples.c.energy_wh >= 0,
+    )
+    ends = (query.order_by(samples.c.at).limit(1), query.order_by(samples.c.at.desc()).limit(1))
+    return [found for end in ends if (found := work.value(end)) is not None]
+
+
+def adopt_samples(work: Work, charger_id: str, connector: int, since_at: datetime, number: int) -> None:
+    """Give the readings of a connector that belong to no transaction, from an instant on, to one."""
+    work.run(
+        sa.update(samples)
+        .where(
+            samples.c.charger_id == charger_id,
+            samples.c.connector == connector,
+            samples.c.at >= since_at,
+            samples.c.number.is_(None),
+        )
+        .values(number=number)
     )
 
 
@@ -101,7 +174,7 @@ def find_by_numbers(work: Work, numbers: Iterable[int]) -> dict[int, Row]:
     wanted = sorted(set(numbers))
     if not wanted:
         return {}
-    rows = work.rows(sa.select(transactions).where(transactions.c.number.in_(wanted)))
+    rows = work.find(_by_number, numbers=wanted)
     return {row.number: row for row in rows}
 
 
@@ -208,6 +281,16 @@ def samples_of(work: Work, number: int, *, after: datetime | None, limit: int) -
     if after is not None:
         query = query.where(samples.c.at > after)
     return list(work.rows(query))
+
+
+def register_until(work: Work, number: int, until: datetime, most_wh: int) -> int | None:
+    """Return the highest register, up to a most, that was read in a transaction until an instant."""
+    found = work.value(
+        sa.select(sa.func.max(samples.c.energy_wh)).where(
+            samples.c.number == number, samples.c.at <= until, samples.c.energy_wh <= most_wh
+        )
+    )
+    return None if found is None else round(found)
 
 
 def latest_sample(work: Work, charger_id: str, connector: int, *, number: int | None) -> Row | None:

@@ -8,33 +8,30 @@ when its session or token no longer counts, or when the server stops.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from voltyard.kernel.bus import Listening
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import Unauthenticated, VoltyardError
+from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.ids import new_id
-from voltyard.kernel.limits import HTTP_TIMEOUT_S, LISTENER_QUEUE_MAX
-from voltyard.kernel.log import logger
+from voltyard.kernel.limits import LISTENER_QUEUE_MAX
 from voltyard.kernel.wire import Message, decode, encode
 from voltyard.locations.access import Permission
 from voltyard.locations.service import visible
 from voltyard.web.auth import Caller, recognise
 from voltyard.web.door import Door
-from voltyard.web.health import STREAMS
+from voltyard.web.stream import BEAT_S, Stream, Tell
 
-BEAT_S = 15.0
-RETRY_MS = 3_000
+__all__ = ("BEAT_S", "EventStream", "Heard", "Watch")
+
 UNKNOWN_LOOKS_S = 1.0
 """At most this often a look into the database for a location that was never heard of."""
 FOREIGN_MAX = 10_000
-GOOD_BYE_S = 1.0
 NOWHERE = "none"
 """The place of chargers that nobody has claimed; only administrators hear of them."""
 
@@ -121,71 +118,38 @@ class Watch:
         return False
 
 
-class _Over(Exception):
-    """The stream has come to its end."""
-
-
-class EventStream(Response):
+class EventStream(Stream):
     """An answer that goes on for as long as somebody listens."""
 
-    media_type = "text/event-stream"
-
     def __init__(self, watch: Watch, *, is_return: bool = False) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+        super().__init__(watch.door, watch.caller)
         self._watch = watch
         self._is_return = is_return
         self._name = new_id("ses")
         self._count = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell events until the client goes or may no longer listen."""
-        door = self._watch.door
-        listening = await door.ctx.bus.listen("live.>", queue_max=LISTENER_QUEUE_MAX)
-        STREAMS.labels(door.name).inc()
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[Tell]:
+        """Hear the bus for as long as the stream is open."""
+        listening = await self.door.ctx.bus.listen("live.>", queue_max=LISTENER_QUEUE_MAX)
         try:
-            with door.limits.stream(self._watch.caller.user.id):
-                await self._watch.renew()
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await self._say(send, f"retry: {RETRY_MS}\n\n")
-                if self._is_return:
-                    await self._tell(send, Heard("lost", "{}"))
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._await_leaving(receive))
-                    tasks.create_task(self._await_closing())
-                    tasks.create_task(self._keep_alive(send))
-                    tasks.create_task(self._pass_on(listening, send))
-        except* _Over:
-            with suppress(TimeoutError):  # a client that takes nothing does not take the end either
-                async with asyncio.timeout(GOOD_BYE_S):
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._watch.renew()
+            yield partial(self._pass_on, listening)
         finally:
-            STREAMS.labels(door.name).dec()
             await listening.stop()
 
-    async def _await_leaving(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        raise _Over
-
-    async def _await_closing(self) -> None:
-        await self._watch.door.closing.wait()
-        raise _Over
-
-    async def _keep_alive(self, send: Send) -> None:
-        while True:
-            await self._watch.door.ctx.clock.sleep(BEAT_S)
-            try:
-                await self._watch.renew()
-            except Unauthenticated as wrong:
-                raise _Over from wrong
-            except VoltyardError as wrong:
-                # What one may see cannot be read just now: the stream says nothing until it can.
-                self._watch.sight = Sight()
-                logger("web").warning("sight not renewed", code=wrong.code())
-            await self._say(send, ": alive\n\n")
+    async def renew(self) -> None:
+        """Find out anew who listens and what they may see. Raises: Unauthenticated."""
+        try:
+            await self._watch.renew()
+        except VoltyardError:
+            # What one may see cannot be read just now: the stream says nothing until it can.
+            self._watch.sight = Sight()
+            raise
 
     async def _pass_on(self, listening: Listening, send: Send) -> None:
+        if self._is_return:
+            await self._tell(send, Heard("lost", "{}"))
         lost = 0
         while True:
             subject, event = await listening.next()
@@ -198,12 +162,4 @@ class EventStream(Response):
 
     async def _tell(self, send: Send, heard: Heard) -> None:
         self._count += 1
-        await self._say(send, f"id: {self._name}-{self._count}\nevent: {heard.kind}\ndata: {heard.data}\n\n")
-
-    async def _say(self, send: Send, text: str) -> None:
-        """Send a piece; a client that takes nothing for a minute is gone."""
-        try:
-            async with asyncio.timeout(HTTP_TIMEOUT_S):
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        except (TimeoutError, OSError) as wrong:
-            raise _Over from wrong
+        await self.say(send, f"id: {self._name}-{self._count}\nevent: {heard.kind}\ndata: {heard.data}\n\n")

@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from voltyard.cards.events import CardsChanged, CardsWithdrawn
+from voltyard.chargers import after_boot, certificates, firmware, parameters, runs
+from voltyard.chargers.events import ChargerMoved
 from voltyard.kernel import jobs
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
@@ -20,12 +23,42 @@ from voltyard.kernel.jobs import Job
 from voltyard.kernel.limits import JOB_BEAT_S, JOBS_AT_ONCE, LISTENER_QUEUE_MAX
 from voltyard.kernel.log import logger
 from voltyard.kernel.wire import Message, decode
+from voltyard.local_lists import service as local_lists
+from voltyard.local_lists.events import SyncList
+from voltyard.reservations import service as reservations
+from voltyard.reservations.events import ReservationOver, ReservationWithdrawn
+from voltyard.transactions import pending
+from voltyard.transactions.events import AwaitStart
 
 ACTOR = system("worker")
 
 Do = Callable[[Context, Any], Awaitable[None]]
 
-JOBS: Mapping[type[Message], Do] = MappingProxyType({})
+
+async def charger_moved(ctx: Context, message: ChargerMoved) -> None:
+    """Take out of a charger what it was given for the place where it stood before."""
+    await local_lists.moved(ctx, message)
+    await reservations.moved(ctx, message)
+
+
+JOBS: Mapping[type[Message], Do] = MappingProxyType(
+    {
+        CardsChanged: local_lists.cards_changed,
+        CardsWithdrawn: local_lists.cards_withdrawn,
+        ChargerMoved: charger_moved,
+        SyncList: local_lists.sync,
+        ReservationOver: reservations.over,
+        ReservationWithdrawn: reservations.withdrawn,
+        AwaitStart: pending.await_start,
+        after_boot.LookAfterBoot: after_boot.look,
+        parameters.ReadParameters: parameters.read_left,
+        parameters.SendParameters: parameters.send_left,
+        firmware.BringFirmware: firmware.bring,
+        runs.CarryOnRun: runs.carry_on,
+        certificates.SignFor: certificates.sign_for,
+        certificates.AskRenewal: certificates.ask_renewal,
+    }
+)
 """Every kind of job, and the function of its room that does it."""
 
 

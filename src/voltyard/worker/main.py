@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from voltyard.accounts import service as accounts
-from voltyard.chargers import calls, commands
+from voltyard.chargers import calls, certificates, commands, runs, security, transfers
 from voltyard.chargers import service as chargers
 from voltyard.kernel import leases
 from voltyard.kernel.actor import system
@@ -34,6 +34,13 @@ async def keep_house(ctx: Context) -> None:
     kept = {"days": ctx.settings.call_log_days, "bytes_max": int(ctx.settings.call_log_gib * GIB)}
     while await ctx.db.work(ACTOR, calls.prune, **kept):
         pass  # in bites, so that nobody waits long for the writer
+    await transfers.forget_old(ctx)
+    while await ctx.db.work(ACTOR, runs.forget_old):
+        pass
+    while await ctx.db.work(ACTOR, security.forget_old):
+        pass
+    while await ctx.db.work(ACTOR, certificates.renew_due):
+        pass
 
 
 async def run(ctx: Context, ready: Callable[[], None]) -> None:

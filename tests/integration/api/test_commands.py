@@ -3,18 +3,28 @@
 import httpx2
 import pytest
 
+from voltyard.chargers import commands, effects
+from voltyard.kernel.clock import FakeClock
+from voltyard.kernel.context import Context
+from voltyard.kernel.errors import TimedOut
 from voltyard.speech import (
     Answer,
     AnswerRefused,
+    Asked,
+    Booted,
     ByHand,
+    CompositeLimits,
+    LimitPeriod,
+    LimitUnit,
     Priority,
     Restart,
     StartCharging,
     StopCharging,
+    TellComposite,
     Unlock,
 )
 
-from .conftest import Person, Play
+from .conftest import SYSTEM, Person, Play
 
 
 def requests(charger_id: str) -> list[tuple[str, object]]:
@@ -173,3 +183,71 @@ async def test_commands_are_kept(owner: Person, stranger: Person, charger_id: st
     shown = (await owner.http.get(one)).json()
     assert (shown["status"], shown["door"], shown["actor_id"]) == ("executed", "api", owner.user.id)
     assert (await stranger.http.get(one)).status_code == 404
+
+
+async def test_a_command_is_told_in_words_with_what_came_of_it(
+    ctx: Context, owner: Person, charger_id: str, play: Play
+):
+    await play(charger_id)
+    made = (await owner.http.post(f"/chargers/{charger_id}/ocpp", json={"action": "Reset"})).json()
+    assert made["message"] == "Accepted by the charger."
+    restart = (await owner.http.post(f"/chargers/{charger_id}/actions/restart")).json()
+    path = f"/commands/{restart['id']}"
+    assert (restart["effect"], restart["effect_at"], restart["is_unable"]) == ("waiting", None, False)
+    await ctx.db.work(SYSTEM, effects.note, [(charger_id, Booted("V", "M"))])
+    shown = (await owner.http.get(path)).json()
+    assert (shown["effect"], shown["effect_at"] is not None, shown["late"]) == ("happened", True, None)
+
+
+async def test_a_late_answer_stands_beside_the_end(
+    ctx: Context, owner: Person, guest: Person, charger_id: str
+):
+    async def silent(_asked: Asked) -> None:
+        raise TimedOut
+
+    await ctx.bus.serve(f"charger.{charger_id}.ask", Asked, silent)
+    made = (await owner.http.post(f"/chargers/{charger_id}/actions/unlock", json={"connector_id": 2})).json()
+    assert (made["status"], made["connector_id"]) == ("expired", 2)
+    assert isinstance(ctx.clock, FakeClock)
+    ctx.clock.advance(15)
+    late = [(made["id"], "Unlocked", True, '{"status":"Unlocked"}')]
+    await ctx.db.work(SYSTEM, commands.answered_late, late)
+    shown = (await owner.http.get(f"/commands/{made['id']}")).json()
+    assert (shown["status"], shown["answer"]) == ("expired", None)
+    assert shown["message"] == "The charger answered only after 15 s: Unlocked."
+    assert (shown["late"]["word"], shown["late"]["answer"]) == ("Unlocked", {"status": "Unlocked"})
+    assert (await guest.http.get(f"/commands/{made['id']}")).json()["late"]["answer"] is None
+
+
+async def test_a_composite_schedule_is_told_in_amperes_or_watts(owner: Person, charger_id: str, play: Play):
+    limits = CompositeLimits(
+        (LimitPeriod(0, limit_a=16.0, phases=3), LimitPeriod(3600, limit_w=6e3)), None, 7200
+    )
+    heard = await play(charger_id, Answer(True, "Accepted", "{}", limits))
+    path = f"/chargers/{charger_id}/composite-schedule"
+    answer = await owner.http.get(path, params={"connector": 1, "duration_s": 7200, "unit": "A"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {
+        "connector": 1,
+        "starts_at": None,
+        "duration_s": 7200,
+        "periods": [
+            {"start_s": 0, "limit_a": 16.0, "limit_w": None, "phases": 3},
+            {"start_s": 3600, "limit_a": None, "limit_w": 6000.0, "phases": None},
+        ],
+    }
+    assert heard[0].ask == TellComposite(1, 7200, LimitUnit.AMPERES)
+
+
+async def test_a_composite_schedule_that_is_not_told_says_why(
+    anonymous: httpx2.AsyncClient, stranger: Person, guest: Person, owner: Person, charger_id: str, play: Play
+):
+    path = f"/chargers/{charger_id}/composite-schedule"
+    assert (await anonymous.get(path)).status_code == 401
+    assert (await stranger.http.get(path)).status_code == 404
+    assert (await guest.http.get(path)).status_code == 403
+    assert (await owner.http.get(path)).status_code == 503
+    assert (await owner.http.get(path, params={"duration_s": 0})).status_code == 422
+    await play(charger_id, AnswerRefused("NotSupported"))
+    refused = await owner.http.get(path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "no_composite")

@@ -23,6 +23,8 @@ from voltyard.kernel.settings import Settings
 from voltyard.speech import (
     Beat,
     Booted,
+    CallStatus,
+    CallTraced,
     ConnectorStatus,
     Decided,
     Ended,
@@ -45,6 +47,8 @@ from voltyard.speech import (
     Thanked,
     Thanks,
     Ticked,
+    Traced,
+    TracedNumbers,
     VendorReply,
     VendorTold,
     Verdict,
@@ -214,6 +218,9 @@ async def test_one_batch_holds_every_kind_and_replies_keep_their_order(ctx):
     replies = await ctx.db.work(
         ACTOR, hear, [heard(charger.id, what) for charger, what in zip(many, said, strict=True)]
     )
+    numbers = [each.number for each in replies]
+    assert numbers == sorted(set(numbers))
+    replies = [each.reply for each in replies]
     assert [type(reply) for reply in replies] == [
         Judged, Ticked, Judged, VendorReply, Judged, Thanks, Thanks, Judged, Welcomed, Judged, Thanks, Thanks,
         Thanks, Decided, Thanks, Thanks,
@@ -241,7 +248,7 @@ async def test_whoever_speaks_was_seen_and_what_it_said_is_in_the_log(served):
     rows = await served.db.read(
         ACTOR, lambda work: work.rows(chargers.store.calls.select().order_by(chargers.store.calls.c.number))
     )
-    assert [row.action for row in rows] == ["DataTransfer", "SecurityEventNotification"]
+    assert [row.action for row in rows] == ["Heartbeat", "DataTransfer", "SecurityEventNotification"]
 
 
 async def test_a_saying_of_a_charger_that_does_not_exist_hurts_only_itself(served):
@@ -291,3 +298,14 @@ async def test_a_welcome_that_nobody_waits_for_leaves_nobody_online(ctx, how):
         assert not shown.is_online
         with suppress(asyncio.CancelledError):
             await knocking
+
+
+async def test_what_a_gateway_saw_is_in_the_log_under_the_numbers_that_it_is_told(served):
+    charger = await make_charger(served, identity="CP-1")
+    traced = CallTraced(
+        charger.id, "soc_1", "vy-1", is_outward=True, origin="user:usr_1", command_id="", action="Reset",
+        payload="{}", at=served.clock.now(), status=CallStatus.PENDING,
+    )  # fmt: skip
+    told = await served.bus.request("central.traced", Traced((traced, traced)), TracedNumbers, timeout_s=5)
+    assert len(told.numbers) == 2
+    assert told.numbers[0] < told.numbers[1]

@@ -3,7 +3,9 @@
 from tests.factories import SYSTEM
 from tests.unit.central.speakers import handle, make_places
 from voltyard.central import status
+from voltyard.chargers import security
 from voltyard.chargers import service as chargers
+from voltyard.kernel import certificates
 from voltyard.speech import (
     ConnectorStatus,
     Decided,
@@ -47,13 +49,20 @@ async def test_news_of_updates_is_thanked_for(ctx):
 
 async def test_news_of_what_concerns_security_are_thanked_for(ctx):
     (place,) = await make_places(ctx, 1)
-    assert await handle(ctx, status.security, (place, SecurityTold("TamperDetectionActivated"))) == [Thanks()]
+    said = SecurityTold("TamperDetectionActivated")
+    assert await handle(ctx, status.told_security, (place, said)) == [Thanks()]
+    (event,) = await ctx.db.read(SYSTEM, security.list_events, place.charger_id)
+    assert (event.kind, event.is_critical) == ("TamperDetectionActivated", True)
 
 
-async def test_nobody_is_promised_a_certificate_that_nobody_signs(ctx):
-    (place,) = await make_places(ctx, 1)
-    assert await handle(ctx, status.signing, (place, SigningAsked("-----BEGIN"))) == [
-        Decided(is_accepted=False)
+async def test_a_certificate_is_promised_for_a_good_request_only(ctx):
+    good, bad = await make_places(ctx, 2)
+    charger = await ctx.db.read(SYSTEM, chargers.get, good.charger_id)
+    request, _ = certificates.new_request(charger.identity, "")
+    asked = [(good, SigningAsked(request)), (bad, SigningAsked("-----BEGIN"))]
+    assert await handle(ctx, status.signing, *asked) == [
+        Decided(is_accepted=True),
+        Decided(is_accepted=False),
     ]
 
 

@@ -93,7 +93,7 @@ async def test_an_answer_stands_beside_its_call(ctx, clock):
     location = await make_location(ctx)
     charger = await make_charger(ctx, location.id)
     (number,) = await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)])
-    answer = AnswerTraced(number, CallStatus.DONE, '{"status":"Accepted"}', 12.5, clock.now())
+    answer = AnswerTraced(number, CallStatus.DONE, '{"status":"Accepted"}', 12.5)
     await ctx.db.work(SYSTEM, calls.trace, Traced(answers=(answer,)))
     (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
     assert (call.status, call.answer, call.latency_ms) == (CallStatus.DONE, '{"status":"Accepted"}', 12.5)
@@ -110,7 +110,7 @@ async def test_a_call_of_ours_is_pending_then_answered_even_late(ctx, clock):
     (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
     assert call.status is CallStatus.FAILED
     for status, text in ((CallStatus.FAILED, ""), (CallStatus.DONE, '{"status":"Accepted"}')):
-        answer = AnswerTraced(number, status, text, 70_000.0, clock.now())
+        answer = AnswerTraced(number, status, text, 70_000.0)
         await ctx.db.work(SYSTEM, calls.trace, Traced(answers=(answer,)))
         (call,) = await ctx.db.read(SYSTEM, calls.list_calls, charger.id)
         assert (call.status, call.answer) == (status, text or None)
@@ -146,13 +146,15 @@ async def test_the_log_is_filtered_by_what_people_look_for(ctx, clock):
     clock.advance(60)
     await ctx.db.work(SYSTEM, calls.trace, Traced((ours(charger.id, clock),)))
 
-    async def found(**chosen) -> list[str]:
-        return [call.action for call in await ctx.db.read(SYSTEM, calls.list_calls, charger.id, **chosen)]
+    async def found(*, before=None, after=None, limit=25, **chosen) -> list[str]:
+        page = {"before": before, "after": after, "limit": limit}
+        listed = await ctx.db.read(SYSTEM, calls.list_calls, charger.id, calls.Wanted(**chosen), **page)
+        return [call.action for call in listed]
 
     assert await found() == ["Reset", "Heartbeat", "MeterValues", "BootNotification"]
     assert await found(is_significant=True) == ["Reset", "BootNotification"]
     assert await found(is_outward=True) == ["Reset"]
-    assert await found(actions=["MeterValues", "Reset"]) == ["Reset", "MeterValues"]
+    assert await found(actions=("MeterValues", "Reset"), is_significant=True) == ["Reset", "MeterValues"]
     assert await found(q="ækme") == ["BootNotification"]
     assert await found(q="100%") == []
     assert await found(status=CallStatus.PENDING, is_significant=True) == ["Reset", "BootNotification"]

@@ -6,16 +6,43 @@ import asyncio
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.factories import PIN, SYSTEM, make_charger, make_location, make_member, make_user
+from tests.factories import PIN, SYSTEM, make_charger, make_location, make_member, make_user, place_of
 from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
 from voltyard.chargers.commands import CommandStatus
 from voltyard.chargers.events import CommandChanged
-from voltyard.kernel.errors import Forbidden, Invalid, NotFound, PeerFault, TimedOut, TooMany, Unavailable
+from voltyard.kernel.errors import (
+    ChargerOffline,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PeerFault,
+    TimedOut,
+    TooMany,
+    Unavailable,
+)
 from voltyard.kernel.limits import CALL_DEADLINE_S
 from voltyard.locations.access import Level
-from voltyard.speech import Answer, AnswerRefused, Asked, ByHand, Priority, Restart, Told
+from voltyard.speech import (
+    Answer,
+    AnswerRefused,
+    Asked,
+    ByHand,
+    CompositeLimits,
+    ConnectorStatus,
+    GetKeys,
+    LimitPeriod,
+    LimitUnit,
+    Priority,
+    Restart,
+    StatusTold,
+    TellComposite,
+    Told,
+    Trigger,
+)
 
 
 async def serve(ctx, charger_id: str, outcome=None, *, wrong: Exception | None = None) -> list[Asked]:
@@ -51,10 +78,12 @@ async def test_a_command_that_the_charger_carries_out_is_executed(ctx, clock):
     assert (command.kind, command.request) == ("Reset", '{"type":"Soft"}')
     assert (command.actor_kind, command.actor_id, command.door) == ("user", owner.user.id, "portal")
     assert (command.created_at, command.sent_at, command.finished_at) == (clock.now(),) * 3
-    assert asked == [Asked(Restart(), Priority.PORTAL, f"user:{owner.user.id}", CALL_DEADLINE_S)]
-    assert (await listening.next())[1] == CommandChanged(
-        command.id, charger.id, charger.location_id, "executed"
-    )
+    assert asked == [Asked(Restart(), Priority.PORTAL, f"user:{owner.user.id}", CALL_DEADLINE_S, command.id)]
+    told = [(await listening.next())[1] for _ in range(2)]
+    assert told == [
+        CommandChanged(command.id, charger.id, charger.location_id, status)
+        for status in ("prepared", "executed")
+    ]
     assert await ctx.db.read(owner.actor, commands.get, command.id) == command
 
 
@@ -217,3 +246,229 @@ async def test_what_was_asked_at_another_location_is_not_shown_at_the_next_one(c
     for command in (before, after):
         with pytest.raises(NotFound):
             await ctx.db.read(owner.actor, commands.get, command.id)
+
+
+# --- what the gateway saw -------------------------------------------------------------------------
+
+
+class Held:
+    """A charger whose answer is awaited: a test decides what happens meanwhile."""
+
+    def __init__(self, ctx, actor, charger_id: str) -> None:
+        self.ctx, self.actor, self.charger_id = ctx, actor, charger_id
+        self.entered, self.end = asyncio.Event(), asyncio.get_running_loop().create_future()
+        self.asked: Asked | None = None
+
+    async def __aenter__(self):
+        async def hold(asked: Asked) -> Told:
+            self.asked = asked
+            self.entered.set()
+            return await self.end
+
+        serving = await self.ctx.bus.serve(f"charger.{self.charger_id}.ask", Asked, hold)
+        self.asking = asyncio.create_task(commands.ask(self.ctx, self.actor, self.charger_id, Restart()))
+        await self.entered.wait()
+        self.command_id = self.asked.command_id
+        self.serving = serving
+        return self
+
+    async def __aexit__(self, *_wrong):
+        self.asking.cancel()
+        await asyncio.wait([self.asking])
+        await self.serving.stop()
+
+    async def look(self):
+        return await self.ctx.db.read(self.actor, commands.get, self.command_id)
+
+
+async def test_a_command_is_sent_when_it_is_on_the_socket(ctx, clock):
+    charger, owner = await charger_with_owner(ctx)
+    async with Held(ctx, owner.actor, charger.id) as held:
+        assert (await held.look()).status is CommandStatus.PREPARED
+        listening = await ctx.bus.listen("live.>", queue_max=5)
+        at = clock.now()
+        clock.advance(3)
+        await ctx.db.work(SYSTEM, commands.sent, [(held.command_id, at), ("", at)])
+        found = await held.look()
+        assert (found.status, found.sent_at, found.finished_at) == (CommandStatus.SENT, at, None)
+        assert (await listening.next())[1] == CommandChanged(
+            held.command_id, charger.id, charger.location_id, "sent"
+        )
+        held.end.set_result(Told(Answer(True, "Accepted", "{}"), "Reset", "{}"))
+        done = await held.asking
+        assert (done.sent_at, done.finished_at, done.latency_s) == (at, clock.now(), 3)
+
+
+async def test_what_was_never_on_the_socket_was_not_sent(ctx):
+    charger, owner = await charger_with_owner(ctx)
+    await serve(ctx, charger.id, wrong=TimedOut())
+    assert (await commands.ask(ctx, owner.actor, charger.id, Restart())).sent_at is None
+
+
+async def test_a_command_knows_how_many_are_before_it(ctx):
+    charger, owner = await charger_with_owner(ctx)
+    async with Held(ctx, owner.actor, charger.id) as first:
+        second = asyncio.create_task(commands.ask(ctx, owner.actor, charger.id, GetKeys()))
+        async with asyncio.timeout(10):
+            while len(listed := await ctx.db.read(owner.actor, commands.list_commands, charger.id)) < 2:
+                await asyncio.sleep(0)
+        assert [each.ahead for each in listed] == [1, 0]
+        second.cancel()
+        await asyncio.wait([second])
+        assert (await first.look()).ahead == 0
+
+
+async def test_a_late_answer_is_kept_beside_the_end(ctx, clock):
+    charger, owner = await charger_with_owner(ctx)
+    await serve(ctx, charger.id, wrong=TimedOut())
+    command = await commands.ask(ctx, owner.actor, charger.id, Restart())
+    clock.advance(15)
+    listening = await ctx.bus.listen("live.>", queue_max=5)
+    late = [(command.id, "Accepted", True, '{"status":"Accepted","password":"x"}'), ("", "", False, "{}")]
+    await ctx.db.work(SYSTEM, commands.answered_late, late)
+    assert (await listening.next())[1].status == "expired"
+    found = await ctx.db.read(owner.actor, commands.get, command.id)
+    assert (found.status, found.word, found.answer) == (CommandStatus.EXPIRED, "NoAnswer", None)
+    assert (found.late_word, found.is_late_accepted, found.late_at) == ("Accepted", True, clock.now())
+    assert json.loads(found.late_answer) == {"status": "Accepted", "password": "***"}
+    again = [(command.id, "Rejected", False, "{}")]
+    await ctx.db.work(SYSTEM, commands.answered_late, again)
+    assert await ctx.db.read(owner.actor, commands.get, command.id) == found
+    looker = await make_member(ctx, charger.location_id, Level.BASIC)
+    assert (await ctx.db.read(looker.actor, commands.get, command.id)).late_answer is None
+
+
+async def test_an_answer_in_time_cannot_become_a_late_one(ctx):
+    charger, owner = await charger_with_owner(ctx)
+    await serve(ctx, charger.id, Answer(False, "Rejected", "{}"))
+    command = await commands.ask(ctx, owner.actor, charger.id, Restart())
+    await ctx.db.work(SYSTEM, commands.answered_late, [(command.id, "Accepted", True, "{}")])
+    assert await ctx.db.read(owner.actor, commands.get, command.id) == command
+
+
+NEWS = ("sent", "late", "expire", "accepted", "rejected", "offline")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from(NEWS), min_size=1, max_size=6))
+async def test_a_command_never_leaves_a_final_status(sqlite_ctx, clock, news):
+    """Whatever comes in whatever order: the first end stays, and so does the time of it."""
+    ctx = sqlite_ctx
+    charger, owner = await charger_with_owner(ctx)
+    ends = {
+        "accepted": (CommandStatus.EXECUTED, "Accepted"),
+        "rejected": (CommandStatus.REJECTED, "Rejected"),
+        "offline": (CommandStatus.OFFLINE, "ChargerOffline"),
+    }
+    async with Held(ctx, owner.actor, charger.id) as held:
+        end = None
+        for each in news:
+            clock.advance(3 * CALL_DEADLINE_S)
+            if each == "sent":
+                await ctx.db.work(SYSTEM, commands.sent, [(held.command_id, clock.now())])
+            elif each == "late":
+                late = [(held.command_id, "Accepted", True, "{}")]
+                await ctx.db.work(SYSTEM, commands.answered_late, late)
+            elif each == "expire":
+                await ctx.db.work(SYSTEM, commands.expire_left_over)
+            else:
+                await ctx.db.work(
+                    SYSTEM, commands._close, held.command_id, *ends[each], None, clock.now(), None
+                )
+            found = await held.look()
+            if end is None and found.status.is_final:
+                end = (found.status, found.word, found.finished_at, found.sent_at)
+            assert found.status.is_final == (end is not None)
+            assert end in {None, (found.status, found.word, found.finished_at, found.sent_at)}
+
+
+# --- triggers and limits --------------------------------------------------------------------------
+
+
+async def with_connectors(ctx, charger, *numbers: int) -> None:
+    place = place_of(charger)
+    for number in numbers:
+        told = StatusTold(number, ConnectorStatus.AVAILABLE)
+        await ctx.db.work(SYSTEM, chargers.tell_status, [(place, told)])
+
+
+@pytest.mark.parametrize("connector", [None, 0])
+async def test_q55_a_trigger_for_the_whole_charger_falls_back_to_each_connector(ctx, connector):
+    charger, owner = await charger_with_owner(ctx)
+    await with_connectors(ctx, charger, 0, 1, 2)
+    asked: list[Trigger] = []
+
+    async def answer(ask: Asked) -> Told:
+        asked.append(ask.ask)
+        is_accepted = ask.ask.connector == 2
+        return Told(Answer(is_accepted, "Accepted" if is_accepted else "Rejected", "{}"), "T", "{}")
+
+    await ctx.bus.serve(f"charger.{charger.id}.ask", Asked, answer)
+    done = await commands.trigger(ctx, owner.actor, charger.id, "StatusNotification", connector)
+    assert asked == [Trigger("StatusNotification", number) for number in (None, 1, 2)]
+    assert (done.status, done.connector) == (CommandStatus.EXECUTED, 2)
+
+
+@pytest.mark.parametrize(
+    ("what", "connector", "outcome"),
+    [
+        ("StatusNotification", None, Answer(True, "Accepted", "{}")),
+        ("StatusNotification", 1, Answer(False, "Rejected", "{}")),
+        ("Heartbeat", None, Answer(False, "Rejected", "{}")),
+    ],
+)
+async def test_a_trigger_asks_once_where_that_is_all_there_is_to_ask(ctx, what, connector, outcome):
+    charger, owner = await charger_with_owner(ctx)
+    await with_connectors(ctx, charger, 1, 2)
+    asked = await serve(ctx, charger.id, outcome)
+    await commands.trigger(ctx, owner.actor, charger.id, what, connector)
+    assert [each.ask for each in asked] == [Trigger(what, connector)]
+
+
+async def test_a_trigger_gives_up_with_a_charger_that_goes_silent(ctx):
+    charger, owner = await charger_with_owner(ctx)
+    await with_connectors(ctx, charger, 1, 2)
+
+    async def answer(ask: Asked) -> Told:
+        if ask.ask.connector is None:
+            return Told(AnswerRefused("NotSupported"), "T", "{}")
+        raise TimedOut
+
+    await ctx.bus.serve(f"charger.{charger.id}.ask", Asked, answer)
+    done = await commands.trigger(ctx, owner.actor, charger.id, "MeterValues")
+    assert (done.status, done.connector) == (CommandStatus.EXPIRED, 1)
+
+
+async def test_a_composite_is_what_the_charger_told(ctx):
+    charger, owner = await charger_with_owner(ctx)
+    limits = CompositeLimits((LimitPeriod(0, limit_a=16.0), LimitPeriod(60, limit_a=6.0)), None, 120)
+    asked = await serve(ctx, charger.id, Answer(True, "Accepted", "{}", limits))
+    assert await commands.composite(ctx, owner.actor, charger.id, 1, 120, LimitUnit.AMPERES) == limits
+    assert asked[0].ask == TellComposite(1, 120, LimitUnit.AMPERES)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "raised"),
+    [
+        (Answer(True, "Accepted", "{}"), commands.NoComposite),
+        (Answer(False, "Rejected", "{}"), commands.NoComposite),
+        (AnswerRefused("NotImplemented"), commands.NoComposite),
+        (TimedOut(), TimedOut),
+        (None, ChargerOffline),
+    ],
+)
+async def test_a_charger_that_tells_no_composite_is_told_so(ctx, outcome, raised):
+    charger, owner = await charger_with_owner(ctx)
+    if isinstance(outcome, Exception):
+        await serve(ctx, charger.id, wrong=outcome)
+    elif outcome is not None:
+        await serve(ctx, charger.id, outcome)
+    with pytest.raises(raised):
+        await commands.composite(ctx, owner.actor, charger.id, 0, 60)
+
+
+@pytest.mark.parametrize(("connector", "duration_s"), [(-1, 60), (0, 0), (0, 8 * 24 * 3600)])
+async def test_a_composite_out_of_range_is_not_asked_for(ctx, connector, duration_s):
+    charger, owner = await charger_with_owner(ctx)
+    with pytest.raises(Invalid):
+        await commands.composite(ctx, owner.actor, charger.id, connector, duration_s)

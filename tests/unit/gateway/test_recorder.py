@@ -11,7 +11,7 @@ from tests.unit.gateway.peers import CHARGER, Conversation, settle, until
 from voltyard.gateway.recorder import CUT, SAMPLE_MAX, shortened
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import FakeClock
-from voltyard.kernel.errors import Forbidden, TimedOut, Unavailable
+from voltyard.kernel.errors import Forbidden, Invalid, TimedOut, Unavailable
 from voltyard.kernel.limits import TRACE_FLUSH_S, TRACE_KEPT_MAX, TRACE_TEXT_MAX
 from voltyard.speech import (
     AnswerTraced,
@@ -23,6 +23,8 @@ from voltyard.speech import (
     Priority,
     Restart,
     Told,
+    Traced,
+    TracedNumbers,
 )
 
 
@@ -183,3 +185,23 @@ def test_long_texts_are_cut_for_the_log():
     assert shortened("a" * TRACE_TEXT_MAX) == "a" * TRACE_TEXT_MAX
     assert shortened(b"a" * (TRACE_TEXT_MAX + 1)) == "a" * TRACE_TEXT_MAX + CUT
     assert len(shortened("b" * 9_999, SAMPLE_MAX)) == SAMPLE_MAX + len(CUT)
+
+
+async def test_a_frame_that_the_desk_never_takes_costs_only_itself(talk):
+    for number in range(1, 8):
+        talk.recorder.answered(number, CallStatus.DONE, b"poison" if number == 5 else b"{}", 0.0)
+
+    async def refuse_poison(traced):
+        if any(answer.answer == "poison" for answer in traced.answers):
+            raise Invalid("cannot be stored")
+        talk.desk.traced.append(traced)
+        return TracedNumbers()
+
+    await talk.desk.stop()
+    await talk.bus.serve("central.traced", Traced, refuse_poison)
+    await talk.recorder.flush()
+    assert sorted(answer.number for answer in told_answers(talk)) == [1, 2, 3, 4, 6, 7]
+
+
+def test_a_text_that_a_database_cannot_hold_is_written_so_that_it_can():
+    assert shortened(b"a\x00b\xff") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from voltyard.kernel.bulk import parameters, prepare
+from voltyard.kernel.bulk import among, parameters, prepare
 from voltyard.kernel.db import UtcTime
+from voltyard.kernel.jobs import Wake, enqueue, jobs
 from voltyard.kernel.leases import leases
 
 TABLE = sa.Table(
@@ -61,3 +62,45 @@ async def test_no_rows_are_no_statement(ctx, system):
         work.run_many(sa.delete(leases), [])
 
     await ctx.db.work(system, nothing)
+
+
+FIND = (
+    sa.select(leases.c.name, leases.c.until_at.label("at"))
+    .where(among(leases.c.name, "names"), leases.c.holder == sa.bindparam("holder"))
+    .order_by(leases.c.name)
+)
+
+
+async def test_a_question_for_many_is_answered_with_the_types_of_its_columns(ctx, system):
+    await ctx.db.work(system, lambda work: work.insert_many(leases, LEASES))
+
+    def ask(work, *names, holder="h"):
+        return work.find(FIND, names=names, holder=holder)
+
+    rows = await ctx.db.read(system, ask, "n0", "n2", "none", 'n"1', "")
+    assert [(row.name, row.at) for row in rows] == [
+        ("n0", NOON.astimezone(UTC)),
+        ("n2", NOON.astimezone(UTC)),
+    ]
+    assert await ctx.db.read(system, ask) == []
+    assert await ctx.db.read(system, ask, "n0", holder="other") == []
+
+
+NUMBERS = sa.select(jobs.c.id, jobs.c.claimed_until).where(among(jobs.c.tries, "tries"))
+
+
+async def test_numbers_are_asked_for_as_well_and_nothing_stays_nothing(ctx, system):
+    await ctx.db.work(system, lambda work: enqueue(work, Wake()))
+    (row,) = await ctx.db.read(system, lambda work: work.find(NUMBERS, tries=[0, 7]))
+    assert row.claimed_until is None
+    assert await ctx.db.read(system, lambda work: work.find(NUMBERS, tries=[7])) == []
+
+
+FIXED = sa.update(leases).where(leases.c.name == sa.bindparam("key")).values(holder="fixed")
+
+
+async def test_a_statement_may_bring_values_of_its_own(ctx, system):
+    await ctx.db.work(system, lambda work: work.insert_many(leases, LEASES))
+    await ctx.db.work(system, lambda work: work.run_many(FIXED, [{"key": "n0"}, {"key": "n1"}]))
+    rows = await ctx.db.read(system, lambda work: work.rows(sa.select(leases).order_by(leases.c.name)))
+    assert [row.holder for row in rows] == ["fixed", "fixed", "h"]

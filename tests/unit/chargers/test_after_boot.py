@@ -1,0 +1,148 @@
+"""After a boot: a job and no more; what waits is sent, all is read, drift is found, and not too often."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import SYSTEM, make_charger, place_of
+from tests.unit.chargers.keyed import FACTORY
+from tests.unit.chargers.test_parameters import charger_of, connect, shown
+from voltyard.chargers import after_boot, parameters, service
+from voltyard.chargers.after_boot import DELAY_S, SPREAD_S, LookAfterBoot
+from voltyard.chargers.parameters import Result
+from voltyard.kernel import jobs
+from voltyard.kernel.wire import decode
+from voltyard.speech import Booted
+
+
+async def boot(ctx, *charger_ids: str, firmware: str | None = "1.0") -> None:
+    """Have chargers boot in one batch."""
+    said = Booted("V", "M", firmware=firmware)
+    known = await ctx.db.read(SYSTEM, service.places, charger_ids)
+    items = [(place, said) for place in known]
+
+    def handle(work):
+        service.boot(work, items)
+        after_boot.booted(work, items)
+
+    await ctx.db.work(SYSTEM, handle)
+
+
+async def looked(ctx) -> list[str]:
+    """Do the jobs that are due after a while; return whose they were."""
+    ctx.clock.advance(DELAY_S + SPREAD_S)
+    claimed = await ctx.db.work(SYSTEM, jobs.claim, "test", most=50)
+    for job in claimed:
+        await ctx.db.work(SYSTEM, jobs.done, job.id, "test")
+    taken = [decode(job.body, LookAfterBoot) for job in claimed if job.kind == "LookAfterBoot"]
+    for job in taken:
+        await after_boot.look(ctx, job)
+    return [job.charger_id for job in taken]
+
+
+@given(st.text())
+def test_many_chargers_are_spread(charger_id):
+    assert DELAY_S <= after_boot.delay_s(charger_id) < DELAY_S + SPREAD_S
+    assert after_boot.delay_s(charger_id) == after_boot.delay_s(charger_id)
+
+
+async def test_a_boot_leaves_a_job_that_reads_the_charger(ctx):
+    owner, keyed = await charger_of(ctx)
+    await boot(ctx, keyed.charger_id)
+    assert keyed.asked == []
+    assert await looked(ctx) == [keyed.charger_id]
+    assert len((await shown(ctx, owner, keyed)).items) == len(FACTORY)
+    assert keyed.priorities == {"background"}
+
+
+async def test_a_charger_that_nobody_claimed_is_left_alone(ctx):
+    charger = await make_charger(ctx)
+    await boot(ctx, charger.id)
+    assert await looked(ctx) == []
+
+
+async def test_a_charger_that_restarts_every_minute_is_read_once_an_hour(ctx):
+    _, keyed = await charger_of(ctx)
+    for _ in range(70):
+        await boot(ctx, keyed.charger_id)
+        ctx.clock.advance(60 - DELAY_S - SPREAD_S)
+        await looked(ctx)
+    assert keyed.questions.count(()) == 2
+
+
+async def test_one_with_new_firmware_is_read_at_once(ctx):
+    _, keyed = await charger_of(ctx)
+    await boot(ctx, keyed.charger_id)
+    await looked(ctx)
+    await boot(ctx, keyed.charger_id)
+    assert await looked(ctx) == []
+    await boot(ctx, keyed.charger_id, firmware="2.0")
+    assert await looked(ctx) == [keyed.charger_id]
+    await boot(ctx, keyed.charger_id, firmware=None)
+    assert await looked(ctx) == [keyed.charger_id]
+
+
+async def test_what_waits_is_sent_after_a_boot_and_read_back(ctx):
+    owner, keyed = await charger_of(ctx, is_there=False)
+    await boot(ctx, keyed.charger_id)
+    await looked(ctx)
+    await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "60"})
+    await connect(ctx, await ctx.db.read(SYSTEM, service.get, keyed.charger_id))
+    await keyed.serve()
+    await boot(ctx, keyed.charger_id)
+    assert await looked(ctx) == [keyed.charger_id]
+    found = (await shown(ctx, owner, keyed)).find("HeartbeatInterval")
+    assert (found.reported, found.result, found.is_pending) == ("60", Result.ACCEPTED, False)
+
+
+async def test_drift_is_found_after_a_boot(ctx):
+    owner, keyed = await charger_of(ctx)
+    await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "60"})
+    keyed.values["HeartbeatInterval"] = "300"
+    ctx.clock.advance(timedelta(hours=2).total_seconds())
+    await boot(ctx, keyed.charger_id)
+    await looked(ctx)
+    assert (await shown(ctx, owner, keyed)).find("HeartbeatInterval").is_drifted
+
+
+async def test_a_restart_that_was_required_is_over_and_what_came_of_it_is_read(ctx):
+    owner, keyed = await charger_of(ctx, after_reboot=frozenset({"ConnectionTimeOut"}))
+    await boot(ctx, keyed.charger_id)
+    await looked(ctx)
+    await parameters.save(ctx, owner.actor, keyed.charger_id, {"ConnectionTimeOut": "90"})
+    assert (await shown(ctx, owner, keyed)).reboot_required_at is not None
+    keyed.reboot()
+    await boot(ctx, keyed.charger_id)
+    assert (await shown(ctx, owner, keyed)).reboot_required_at is None
+    assert await looked(ctx) == [keyed.charger_id]
+    assert (await shown(ctx, owner, keyed)).find("ConnectionTimeOut").result is Result.ACCEPTED
+
+
+async def test_a_new_charger_is_given_what_is_recommended(ctx):
+    owner, keyed = await charger_of(ctx, values=FACTORY | {"MeterValueSampleInterval": "0"})
+    await boot(ctx, keyed.charger_id)
+    await looked(ctx)
+    found = (await shown(ctx, owner, keyed)).find("MeterValueSampleInterval")
+    assert (found.reported, found.actor_kind) == ("30", "system")
+
+
+async def test_many_chargers_may_boot_together(ctx):
+    _, one = await charger_of(ctx)
+    _, other = await charger_of(ctx)
+    free = await make_charger(ctx)
+    await boot(ctx, one.charger_id, other.charger_id, free.id)
+    assert sorted(await looked(ctx)) == sorted([one.charger_id, other.charger_id])
+
+
+async def test_a_charger_that_has_gone_or_moved_away_is_not_looked_at(ctx):
+    owner, keyed = await charger_of(ctx)
+    await boot(ctx, keyed.charger_id)
+    charger = await ctx.db.read(owner.actor, service.get, keyed.charger_id)
+    await ctx.db.work(owner.actor, service.unlink, charger.location_id, charger.id)
+    await looked(ctx)
+    assert keyed.asked == []
+    await after_boot.look(ctx, LookAfterBoot("chg_00000000000000000000000000"))
+    assert place_of(charger).location_id is not None
