@@ -3,6 +3,7 @@
 import htmx from 'htmx.org'
 import Alpine from '@alpinejs/csp'
 import './parts/alpine.js'
+import './parts/parameters.js'
 import { startClock } from './parts/clock.js'
 import './parts/dialogs.js'
 import './parts/notices.js'

@@ -106,6 +106,11 @@ class LoadCharger(WSListener):
             return
         taken_s = time.perf_counter() - self.sent_at
         data = frame.get_payload_as_bytes()
+        if data.startswith(b"[2,"):
+            # A charger that can do nothing but charge: what it is asked is not what is measured here.
+            message_id = json.loads(data)[1]
+            transport.send(WSMsgType.TEXT, f'[4,"{message_id}","NotImplemented","",{{}}]'.encode())
+            return
         if not self.is_echo and not data.startswith(self.expected):
             self.tally.wrong.append(f"{self.identity} {self.action}: {data[:200]!r}")
             return

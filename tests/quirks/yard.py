@@ -1,4 +1,4 @@
-"""A gateway and a desk on one bus and one database, and a charger in front of them that does as it is told."""
+"""A gateway and a desk on one bus and one database, and a charger in front that does as it is told."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import asyncio
 from tests.unit.gateway.peers import CHARGER, SESSION, until
 from voltyard.gateway import server
 from voltyard.gateway.exchange import Exchange
+from voltyard.gateway.recorder import Recorder
 from voltyard.gateway.server import ChargerSocket
 
 
@@ -44,9 +45,10 @@ class StuckSocket:
 
 async def test_a_socket_that_is_closed_is_gone_soon(bus, clock, monkeypatch):
     monkeypatch.setattr(server, "CLOSE_S", 0.01)
-    exchange = Exchange(CHARGER, SESSION, bus=bus, clock=clock)
+    recorder = Recorder(bus=bus, clock=clock)
+    exchange = Exchange(CHARGER, SESSION, bus=bus, clock=clock, recorder=recorder)
     stuck = StuckSocket()
-    charger_socket = ChargerSocket(exchange, lambda _: None)
+    charger_socket = ChargerSocket(exchange, lambda _: None, recorder)
     charger_socket.on_ws_connected(stuck)  # type: ignore[arg-type]
     exchange.supersede()
     await until(lambda: stuck.underlying_transport.is_aborted)

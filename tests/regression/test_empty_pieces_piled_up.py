@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from picows import WSMsgType
 
 from voltyard.gateway.exchange import Exchange
+from voltyard.gateway.recorder import Recorder
 from voltyard.gateway.server import ChargerSocket
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import FakeClock
@@ -18,8 +19,10 @@ def piece(kind: WSMsgType) -> SimpleNamespace:
 
 
 def test_a_message_in_too_many_pieces_closes_the_socket():
-    exchange = Exchange("chg_1", "soc_1", bus=LocalBus(), clock=FakeClock())
-    socket = ChargerSocket(exchange, lambda _: None)
+    bus, clock = LocalBus(), FakeClock()
+    recorder = Recorder(bus=bus, clock=clock)
+    exchange = Exchange("chg_1", "soc_1", bus=bus, clock=clock, recorder=recorder)
+    socket = ChargerSocket(exchange, lambda _: None, recorder)
     socket.on_ws_frame(None, piece(WSMsgType.TEXT))
     for _ in range(PIECES_MAX - 1):
         socket.on_ws_frame(None, piece(WSMsgType.CONTINUATION))

@@ -76,3 +76,11 @@ document.addEventListener('htmx:finally:request', (event) => {
 const tabs = document.querySelector('.tabs')
 const here = tabs?.querySelector('[aria-current]')
 if (here && here.offsetLeft + here.offsetWidth > tabs.clientWidth) tabs.scrollLeft = here.offsetLeft - 48
+
+// A dialog that the server sent is shown as soon as it is there, once.
+document.addEventListener('htmx:after:swap', () => {
+  const sent = document.querySelector('dialog[data-shows]')
+  if (!sent) return
+  delete sent.dataset.shows
+  sent.showModal()
+})

@@ -2,7 +2,10 @@
 import htmx from 'htmx.org'
 
 const BETWEEN_MS = 1000
-const KINDS = ['ChargerChanged', 'CommandChanged', 'TransactionChanged']
+const KINDS = [
+  'ChargerChanged', 'CommandChanged', 'TransactionChanged', 'LocalListChanged',
+  'ReservationChanged', 'ParametersChanged',
+]
 
 const pill = document.getElementById('connection')
 const waiting = new WeakMap()

@@ -23,6 +23,7 @@ from voltyard.api import (
     parameters,
     reservations,
     runs,
+    security,
     transactions,
     transfers,
 )
@@ -115,6 +116,7 @@ def describe() -> RestApi:
         # Before commands: what stands first is found first, and /commands/bulk is no command called bulk.
         runs,
         commands,
+        security,
         transactions,
         transfers,
         firmware,

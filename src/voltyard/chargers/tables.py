@@ -176,7 +176,6 @@ calls = sa.Table(
     sa.Column("origin", sa.String(64), nullable=False, server_default=""),
     sa.Column("command_id", sa.String(40)),
     sa.Index("ix_calls_charger_id_number", "charger_id", "number"),
-    sa.Index("ix_calls_at", "at"),
     sqlite_autoincrement=True,
 )
 

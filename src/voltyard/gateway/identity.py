@@ -32,7 +32,8 @@ def subprotocol(offered: str | None) -> str | None:
     names = [name.strip() for name in (offered or "").split(",") if name.strip()]
     if not names:
         return None
-    return SUBPROTOCOL if SUBPROTOCOL in (name.lower() for name in names) else ""
+    # In the charger's spelling: a client compares it with what it offered, letter by letter.
+    return next((name for name in names if name.lower() == SUBPROTOCOL), "")
 
 
 def flaws(target: str, offered: str | None, authorization: str | None, name: str) -> tuple[str, ...]:

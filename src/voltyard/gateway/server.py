@@ -46,9 +46,10 @@ TEXTS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 class ChargerSocket(WSListener):
     """A picows socket, as its exchange sees it; puts the pieces of fragmented messages together."""
 
-    def __init__(self, exchange: Exchange, gone: Callable[[Exchange], None]) -> None:
+    def __init__(self, exchange: Exchange, gone: Callable[[Exchange], None], recorder: Recorder) -> None:
         self._exchange = exchange
         self._gone = gone
+        self._recorder = recorder
         self._transport: WSTransport | None = None
         self._pieces: list[bytes] = []
         self._size = 0
@@ -63,6 +64,8 @@ class ChargerSocket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one frame."""
         kind = frame.msg_type
+        if kind is WSMsgType.BINARY:
+            self._recorder.flaw(self._exchange.charger_id, "binary_frame", "", b"")
         if kind in TEXTS and frame.fin and not self._pieces:
             # Some chargers send their text in binary frames (quirk Q14).
             self._exchange.received(frame.get_payload_as_bytes())
@@ -344,7 +347,7 @@ class Gateway:
     def _open(self, handshake: Handshake, protocol: str | None, charger_id: str, session_id: str) -> None:
         assert self._group is not None
         exchange = Exchange(charger_id, session_id, bus=self._bus, clock=self._clock, recorder=self._recorder)
-        charger_socket = ChargerSocket(exchange, self._gone)
+        charger_socket = ChargerSocket(exchange, self._gone, self._recorder)
         before = self._sockets.get(charger_id)
         self._sockets[charger_id] = (exchange, charger_socket)
         if before is not None:

@@ -29,8 +29,8 @@ HANDSHAKE_S = 10.0
 """A socket that has not finished its upgrade by then is closed."""
 HANDSHAKES_PER_ADDRESS_MAX = 512
 """Half-open handshakes that one address may hold."""
-HANDSHAKES_MAX = 4_096
-"""Half-open handshakes in all."""
+HANDSHAKES_MAX = 16_384
+"""Half-open handshakes in all; after a failure of the network a whole fleet comes in one second."""
 PING_S = 60.0
 """A silent socket is pinged after this time …"""
 SILENCE_S = 150.0

@@ -12,7 +12,10 @@ from voltyard.kernel.context import Context
 from voltyard.portal import (
     account,
     cards,
+    charger_configuration,
     charger_findings,
+    charger_parameters,
+    charger_reservations,
     chargers,
     dashboard,
     live,
@@ -24,7 +27,20 @@ from voltyard.portal.shell import Shell, show_error
 from voltyard.web.door import open_door
 from voltyard.web.doorway import furnish
 
-ROOMS = (session, dashboard, locations, chargers, cards, transactions, account, live, charger_findings)
+ROOMS = (
+    session,
+    dashboard,
+    locations,
+    chargers,
+    cards,
+    transactions,
+    account,
+    live,
+    charger_findings,
+    charger_reservations,
+    charger_configuration,
+    charger_parameters,
+)
 GZIP_BYTES_MIN = 1_000
 
 

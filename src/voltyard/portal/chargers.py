@@ -12,22 +12,22 @@ from fastapi import APIRouter, Form
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
-from voltyard.accounts import service as accounts
 from voltyard.cards import service as cards
-from voltyard.chargers import commands
+from voltyard.chargers import commands, outcomes
 from voltyard.chargers import service as chargers
 from voltyard.chargers.commands import Command
+from voltyard.chargers.outcomes import Told
 from voltyard.chargers.service import Charger, Connector
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Invalid, NotFound, Refused
 from voltyard.kernel.limits import PAGE_DEFAULT
 from voltyard.locations import service as locations
 from voltyard.portal import shell as shells
-from voltyard.portal import words
 from voltyard.portal.figures import all_locations, card_names
+from voltyard.portal.outcomes import explain, say
 from voltyard.portal.shell import Here, Visit, refused, sentence
-from voltyard.portal.words import Look, _
-from voltyard.speech import ConnectorStatus, Restart, Unlock
+from voltyard.portal.words import _
+from voltyard.speech import ConnectorStatus
 from voltyard.transactions import service as transactions
 from voltyard.transactions.service import Sample, Transaction
 from voltyard.web.doorway import GuardedRoute
@@ -39,7 +39,7 @@ Text = Annotated[str, Form()]
 CARDS_MAX = 200
 RECENT = 10
 OUTCOME_SHOWN = timedelta(minutes=2)
-PLUGGED = frozenset((ConnectorStatus.PREPARING, ConnectorStatus.FINISHING, ConnectorStatus.SUSPENDED_EV))
+CHARGES = frozenset((outcomes.START, outcomes.STOP))
 CONNECTIONS: Mapping[str, bool | None] = {"online": True, "offline": False}
 
 
@@ -125,7 +125,7 @@ class Outlet:
     connector: Connector
     running: Transaction | None
     sample: Sample | None
-    said: Look | None
+    said: Told | None
 
 
 def frame(work: Work, charger_id: str) -> dict[str, Any]:
@@ -141,14 +141,10 @@ def frame(work: Work, charger_id: str) -> dict[str, Any]:
     }
 
 
-def _latest(recent: Sequence[Command], kinds: frozenset[str], connector: Connector) -> Command | None:
-    alone = f'"connectorId":{connector.number}'
+def _latest(recent: Sequence[Command], purposes: frozenset[str], connector: Connector) -> Command | None:
     for each in recent:
-        if each.kind not in kinds:
-            continue
-        request = each.request.replace(" ", "")
-        is_named = '"connectorId":' in request or '"connector":' in request
-        if not is_named or alone in request or f'"connector":{connector.number}' in request:
+        # One that names no connector, or the whole charger, is about each of them.
+        if outcomes.purpose(each.kind) in purposes and each.connector in {None, 0, connector.number}:
             return each
     return None
 
@@ -167,20 +163,21 @@ def _said(
     running: Transaction | None,
     recent: Sequence[Command],
     began_at: datetime,
-) -> Look | None:
+) -> Told | None:
     """Return what the last request came to, as long as nothing newer has happened.
 
     ``began_at`` is when the connector's newest transaction started.
     """
-    kinds = words.STOPS if running is not None else words.STARTS
-    last = _latest(recent, kinds | words.UNLOCKS | words.RESTARTS, connector)
+    either = outcomes.STOP if running is not None else outcomes.START
+    last = _latest(recent, frozenset((either, outcomes.UNLOCK, outcomes.RESTART)), connector)
     if last is None or work.now - last.created_at > OUTCOME_SHOWN:
         return None
-    if last.kind in words.STARTS and _has_moved_on(connector, last):
+    what = outcomes.purpose(last.kind)
+    if what == outcomes.START and _has_moved_on(connector, last):
         return None
-    if last.kind in words.STARTS | words.STOPS and began_at > last.created_at:
+    if what in CHARGES and began_at > last.created_at:
         return None
-    return words.outcome(last.kind, last.status.value, last.word, is_plugged=connector.status in PLUGGED)
+    return explain(last, [connector])
 
 
 def live_view(work: Work, charger_id: str) -> dict[str, Any]:
@@ -262,26 +259,6 @@ async def show_transactions(here: Here, charger_id: str, after: str = "") -> Res
     return here.page("charger_transactions.html", tab="transactions", after=after, **values)
 
 
-def commands_view(work: Work, charger_id: str, after: str | None) -> dict[str, Any]:
-    """Return a page of the commands of a charger with the names of those who gave them."""
-    rows = commands.list_commands(work, charger_id, after=after, limit=PAGE_DEFAULT + 1)
-    people: dict[str, str] = {}
-    for user_id in {each.actor_id for each in rows if each.actor_kind in {"user", "token"}}:
-        people[user_id] = accounts.user(work, user_id).name
-    return frame(work, charger_id) | {
-        "rows": rows[:PAGE_DEFAULT],
-        "more": rows[PAGE_DEFAULT - 1].id if len(rows) > PAGE_DEFAULT else "",
-        "people": people,
-    }
-
-
-@router.get("/chargers/{charger_id}/commands")
-async def show_commands(here: Here, charger_id: str, after: str = "") -> Response:
-    """Show what was asked of a charger, by whom, and what became of it."""
-    values = await here.read(commands_view, charger_id, after or None)
-    return here.page("charger_commands.html", tab="commands", after=after, **values)
-
-
 @router.get("/chargers/{charger_id}/details")
 async def show_details(here: Here, charger_id: str) -> Response:
     """Show what a charger is, and what can be changed of it."""
@@ -328,10 +305,10 @@ async def _outcome(here: Visit, charger_id: str, done: Command) -> Response:
     """Answer a button: the connectors redrawn for htmx, else the page to go back to."""
     if not here.request.headers.get("hx-request"):
         return here.go(f"/chargers/{charger_id}")
-    said = words.outcome(done.kind, done.status.value, done.word)
     response = await live(here, charger_id)
-    if done.kind not in words.STARTS | words.STOPS:
-        response.headers["HX-Trigger"] = shells.toast(said.tone, here.text(said.word))
+    if outcomes.purpose(done.kind) not in CHARGES:
+        said = say(here, outcomes.explain(done))
+        response.headers["HX-Trigger"] = shells.toast(said.tone, said.text)
     return response
 
 
@@ -357,27 +334,3 @@ async def stop(here: Here, charger_id: str, transaction_id: Text = "") -> Respon
         here.ctx, here.actor, charger_id, transaction_id=transaction_id or None
     )
     return await _outcome(here, charger_id, done)
-
-
-async def _commanded(here: Visit, charger_id: str, done: Command) -> Response:
-    said = words.outcome(done.kind, done.status.value, done.word)
-    if not here.request.headers.get("hx-request"):
-        return here.go(f"/chargers/{charger_id}/commands", said.word)
-    response = await show_commands(here, charger_id)
-    response.headers["HX-Trigger"] = shells.toast(said.tone, sentence(here.text(said.word)))
-    return response
-
-
-@router.post("/chargers/{charger_id}/restart")
-async def restart(here: Here, charger_id: str, kind: Text = "soft") -> Response:
-    """Ask a charger to restart."""
-    done = await commands.ask(here.ctx, here.actor, charger_id, Restart(is_hard=kind == "hard"))
-    return await _commanded(here, charger_id, done)
-
-
-@router.post("/chargers/{charger_id}/unlock")
-async def unlock(here: Here, charger_id: str, connector: Text = "1") -> Response:
-    """Ask a charger to release the cable of a connector."""
-    number = to_number(connector)
-    done = await commands.ask(here.ctx, here.actor, charger_id, Unlock(1 if number is None else number))
-    return await _commanded(here, charger_id, done)

@@ -106,11 +106,11 @@ async def stop(here: Here, transaction_id: str) -> Response:
     done = await transactions.request_stop(
         here.ctx, here.actor, found.charger_id, transaction_id=transaction_id
     )
-    said = words.outcome(done.kind, done.status.value, done.word)
+    said = say(here, explain(done))
     if not here.request.headers.get("hx-request"):
-        return here.go(f"/transactions/{transaction_id}", said.word)
+        return here.go(f"/transactions/{transaction_id}", said.text)
     response = await live(here, transaction_id)
-    response.headers["HX-Trigger"] = toast(said.tone, here.text(said.word))
+    response.headers["HX-Trigger"] = toast(said.tone, said.text)
     return response
 
 

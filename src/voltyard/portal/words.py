@@ -91,6 +91,7 @@ REASON: Final[Mapping[str, str]] = {
     "SoftReset": _("The charger was restarted"),
     "UnlockCommand": _("The connector was unlocked"),
     "StopLost": _("The charger never told the end"),
+    "StatusOnly": _("The charger told neither start nor end, only that it charged"),
 }
 
 VERDICT: Final[Mapping[str, Look]] = {
@@ -98,7 +99,11 @@ VERDICT: Final[Mapping[str, Look]] = {
     "Blocked": Look(_("Card blocked"), "bad", _("This card is blocked at the location.")),
     "Expired": Look(_("Card expired"), "bad", _("This card was no longer valid.")),
     "Invalid": Look(_("Card unknown"), "bad", _("No card with this tag is allowed at the location.")),
-    "ConcurrentTx": Look(_("Card in use"), "bad", _("This card was charging elsewhere at the time.")),
+    "ConcurrentTx": Look(
+        _("Not this card just then"),
+        "bad",
+        _("This card was charging elsewhere, or the connector was kept for another card."),
+    ),
 }
 
 COMMAND: Final[Mapping[str, str]] = {
@@ -151,6 +156,71 @@ OUTCOME: Final[Mapping[str, Look]] = {
     "offline": Look(_("Charger offline"), "warn"),
 }
 
+RESERVATION: Final[Mapping[str, Look]] = {
+    "asking": Look(_("Asking the charger"), "info"),
+    "active": Look(_("Kept"), "live"),
+    "refused": Look(_("Not kept"), "bad"),
+    "used": Look(_("Used"), "good"),
+    "cancelled": Look(_("Cancelled"), "mute"),
+    "expired": Look(_("Time over"), "mute"),
+    "dropped": Look(_("Dropped"), "warn"),
+}
+RESERVATION_WHY: Final[Mapping[str, str]] = {
+    "Occupied": _("Somebody was using the connector."),
+    "Faulted": _("The connector had a fault."),
+    "Unavailable": _("The connector was out of service."),
+    "Rejected": _("The charger keeps no connectors for cards."),
+    "NotSupported": _("The charger keeps no connectors for cards."),
+    "NotImplemented": _("The charger keeps no connectors for cards."),
+    "NoAnswer": _("The charger gave no answer in time."),
+    "ChargerOffline": _("The charger was offline."),
+    "TooManyWaiting": _("Too many requests were waiting for the charger."),
+    "ConnectorLost": _("The connector went out of service, or had a fault."),
+    "Moved": _("The charger went to another location."),
+}
+
+LOCAL_LIST: Final[Mapping[str, Look]] = {
+    "unknown": Look(
+        _("Not asked yet"),
+        "mute",
+        _("The charger gets the cards of its location by itself once it has connected."),
+    ),
+    "waiting": Look(
+        _("On its way"),
+        "info",
+        _("The cards have changed; the charger gets the news as soon as it is online and has a moment."),
+    ),
+    "in_step": Look(
+        _("In step"),
+        "good",
+        _("Also while it is offline, the charger knows the cards of this location."),
+    ),
+    "unsupported": Look(
+        _("Not supported"),
+        "mute",
+        _(
+            "This charger keeps no list of cards. What it does offline is up to its own settings. It is "
+            "asked again when it has new firmware."
+        ),
+    ),
+    "switched_off": Look(
+        _("Switched off"),
+        "warn",
+        _(
+            "The charger's own setting LocalAuthListEnabled is off and could not be switched on from here: "
+            "its manufacturer's app can, or it takes a restart."
+        ),
+    ),
+    "failed": Look(
+        _("Failed"),
+        "bad",
+        _(
+            "The charger did not take the list. It gets it again when it next starts or the cards change; "
+            "you can also send it again now."
+        ),
+    ),
+}
+
 LANGUAGE: Final[Mapping[str, str]] = {"en": "English", "nl": "Nederlands", "da": "Dansk"}
 THEME: Final[Mapping[str, str]] = {"auto": _("As my device"), "light": _("Light"), "dark": _("Dark")}
 
@@ -170,6 +240,9 @@ HELP: Final[Mapping[str, str]] = {
     "too_many": _("Wait a while, then try again."),
     "nothing_to_stop": _("The charge may have ended by itself a moment ago."),
     "already_ended": _("The charge ended by itself a moment ago."),
+    "connector_kept": _("Whoever may control this charger can cancel it under Reservations."),
+    "already_reserved": _("Whoever may control this charger can cancel it below."),
+    "reservation_ended": _("Its card came, somebody cancelled it, or its time was over."),
     "unserved": _("Whoever runs this installation can see why a part of it is not running."),
     "timed_out": _("Try again; if it stays like this, check the charger's network."),
     "database_unavailable": _("Try again in a moment; whoever runs this installation can see why."),
@@ -196,6 +269,11 @@ def error(code: str) -> str:
 def reason(code: str | None) -> str:
     """Return the words for the reason of a stop."""
     return REASON.get(code or "Other", code or "")
+
+
+def reservation_why(state: str, word: str) -> str:
+    """Return why a reservation came to its end; empty where its state says it all."""
+    return RESERVATION_WHY.get(word, "") if state in {"refused", "dropped"} else ""
 
 
 def verdict(code: str) -> Look:

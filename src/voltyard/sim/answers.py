@@ -16,7 +16,7 @@ from voltyard.sim.outbox import Swipe
 from voltyard.sim.profiles import MAX, TX, TX_DEFAULT, Limit, Profile, read_profile, rounded_down
 from voltyard.sim.station import Station
 from voltyard.sim.tags import TagInfo, read_tag_info
-from voltyard.sim.upkeep import GRACE_S, Upkeep
+from voltyard.sim.upkeep import GRACE_S, RETRY_S, Order, Upkeep
 
 Answer = Callable[[Station, Upkeep, Fields], Payload]
 
@@ -160,6 +160,16 @@ def _get_configuration(station: Station, _upkeep: Upkeep, fields: Fields) -> Pay
 def _get_diagnostics(_station: Station, upkeep: Upkeep, fields: Fields) -> Payload:
     name = upkeep.send_diagnostics(fields.text("location"))
     return {} if name is None else {"fileName": name}
+
+
+def _get_log(_station: Station, upkeep: Upkeep, fields: Fields) -> Payload:
+    fields.choice("logType", "DiagnosticsLog", "SecurityLog")
+    location, number = fields.inner("log").text("remoteLocation"), fields.whole("requestId")
+    was_sending = upkeep.is_sending
+    name = upkeep.send_diagnostics(location, number)
+    if name is None:
+        return _status(accepted=False)
+    return {"status": "AcceptedCanceled" if was_sending else "Accepted", "filename": name}
 
 
 def _get_local_list_version(station: Station, _upkeep: Upkeep, _fields: Fields) -> Payload:
@@ -334,8 +344,31 @@ def _unlock_connector(station: Station, _upkeep: Upkeep, fields: Fields) -> Payl
 
 
 def _update_firmware(_station: Station, upkeep: Upkeep, fields: Fields) -> Payload:
-    upkeep.update_firmware(fields.text("location"), fields.instant("retrieveDate"))
+    order = Order(
+        fields.text("location"),
+        fields.whole_or_none("retries") or 0,
+        fields.whole_or_none("retryInterval") or RETRY_S,
+    )
+    upkeep.update_firmware(order, fields.instant("retrieveDate"))
     return {}
+
+
+def _signed_update_firmware(_station: Station, upkeep: Upkeep, fields: Fields) -> Payload:
+    firmware = fields.inner("firmware")
+    certificate = firmware.text("signingCertificate")
+    order = Order(
+        firmware.text("location"),
+        fields.whole_or_none("retries") or 0,
+        fields.whole_or_none("retryInterval") or RETRY_S,
+        fields.whole("requestId"),
+        firmware.text("signature"),
+        certificate,
+        firmware.instant_or_none("installDateTime"),
+    )
+    if "BEGIN CERTIFICATE" not in certificate:
+        return {"status": "InvalidCertificate"}
+    upkeep.update_firmware(order, firmware.instant("retrieveDateTime"))
+    return _status(accepted=True)
 
 
 ANSWERS: Mapping[str, Answer] = {
@@ -349,12 +382,14 @@ ANSWERS: Mapping[str, Answer] = {
     "GetConfiguration": _get_configuration,
     "GetDiagnostics": _get_diagnostics,
     "GetLocalListVersion": _get_local_list_version,
+    "GetLog": _get_log,
     "RemoteStartTransaction": _remote_start,
     "RemoteStopTransaction": _remote_stop,
     "ReserveNow": _reserve_now,
     "Reset": _reset,
     "SendLocalList": _send_local_list,
     "SetChargingProfile": _set_charging_profile,
+    "SignedUpdateFirmware": _signed_update_firmware,
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock_connector,
     "UpdateFirmware": _update_firmware,

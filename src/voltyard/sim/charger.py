@@ -33,7 +33,7 @@ from voltyard.sim.envelope import (
 from voltyard.sim.outbox import Saying
 from voltyard.sim.station import Nameplate, Station, Timer
 from voltyard.sim.tags import read_tag_info
-from voltyard.sim.upkeep import Upkeep
+from voltyard.sim.upkeep import Download, Upkeep, Upload
 
 BOOT_RETRY_S = 60
 """How long to wait when the central system names no interval."""
@@ -74,7 +74,7 @@ class Reboot:
     after_s: float
 
 
-Effect = Send | WakeAt | Log | Disconnect | Reboot
+Effect = Send | WakeAt | Log | Disconnect | Reboot | Download | Upload
 
 
 class VirtualCharger:
@@ -166,6 +166,20 @@ class VirtualCharger:
         # Whoever keeps the time may come a little early: tell the next instant anew, or nobody comes again.
         self._woken_at = None
         self._advance(now)
+        return self._conclude()
+
+    # Files
+
+    def uploaded(self, is_done: bool, now: datetime) -> list[Effect]:
+        """A file that was to be sent has arrived, or could not be sent."""
+        self._advance(now)
+        self._upkeep.uploaded(is_done)
+        return self._conclude()
+
+    def downloaded(self, data: bytes | None, is_genuine: bool, now: datetime) -> list[Effect]:
+        """Firmware that was to be fetched is here, or could not be had (None)."""
+        self._advance(now)
+        self._upkeep.downloaded(data, is_genuine)
         return self._conclude()
 
     # People and accidents
@@ -300,8 +314,9 @@ class VirtualCharger:
             self._upkeep.all_is_said()
         self._say_next()
         _, due_at = self._next_due()
-        effects = [*self._effects, *(Log(text) for text in self._station.log)]
+        effects = [*self._effects, *self._upkeep.wanted, *(Log(text) for text in self._station.log)]
         self._effects.clear()
+        self._upkeep.wanted.clear()
         self._station.log.clear()
         if due_at is not None and due_at != self._woken_at:
             effects.append(WakeAt(due_at))

@@ -19,9 +19,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from voltyard.kernel.clock import Clock, SystemClock
+from voltyard.sim import files
 from voltyard.sim.charger import Disconnect, Effect, Log, Reboot, Send, VirtualCharger, WakeAt
 from voltyard.sim.plans import Arrive, Finish, Leave, Show, Step, life
 from voltyard.sim.station import Nameplate
+from voltyard.sim.upkeep import Download, Upload
 
 SUBPROTOCOL = Subprotocol("ocpp1.6")
 PAUSE_FIRST_S = 1.0
@@ -106,6 +108,7 @@ class Runner:
         self._outgoing: asyncio.Queue[str | None] | None = None
         self._aborts = False
         self._failures = 0
+        self._files: asyncio.Queue[Download | Upload] = asyncio.Queue()
 
     def act(self, action: Callable[[VirtualCharger, datetime], list[Effect]]) -> None:
         """Let something happen to the charger now, and do what follows."""
@@ -132,12 +135,35 @@ class Runner:
                     self._outgoing.put_nowait(None)
             case Reboot(after_s):
                 self._say(f"{self.identity}: reboots, back in {after_s:g} s")
+            case Download() | Upload():
+                self._files.put_nowait(effect)
 
     async def run(self) -> None:
         """Live until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tick())
             tasks.create_task(self._stay_connected())
+            tasks.create_task(self._move_files())
+
+    async def _move_files(self) -> None:
+        """Leave and fetch files, one after the other."""
+        while True:
+            wanted = await self._files.get()
+            if isinstance(wanted, Upload):
+                await self._upload(wanted)
+            else:
+                await self._download(wanted)
+
+    async def _upload(self, wanted: Upload) -> None:
+        wrong = await files.put(wanted.url, wanted.name, wanted.data, self._tls)
+        self._say(f"{self.identity}: {wanted.name} {f'was not sent: {wrong}' if wrong else 'is sent'}")
+        self.act(lambda machine, now: machine.uploaded(not wrong, now))
+
+    async def _download(self, wanted: Download) -> None:
+        data, wrong = await files.get(wanted.url, self._tls)
+        self._say(f"{self.identity}: firmware {f'was not had: {wrong}' if wrong else 'is here'}")
+        good = data is not None and files.is_genuine(data, wanted.signature, wanted.certificate)
+        self.act(lambda machine, now: machine.downloaded(data, good, now))
 
     async def _tick(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -56,7 +56,7 @@ class Answering:
         self.wrong: Exception | None = None
         self.before: Any = None
 
-    async def __aenter__(self) -> Answering:
+    async def __aenter__(self) -> Self:
         self._serving = await self.ctx.bus.serve(f"charger.{self.charger_id}.ask", Asked, self.answer)
         return self
 

@@ -3,6 +3,8 @@
 import base64
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voltyard.gateway import identity
 
@@ -54,11 +56,42 @@ def test_who_offers_no_subprotocol_is_taken_for_one_of_1_6(offered):
 
 @pytest.mark.parametrize(
     "offered",
-    ["ocpp1.6", "ocpp1.6, ocpp1.5", "ocpp2.0.1,ocpp1.6", " OCPP1.6 ", "ocpp2.1, ocpp2.0.1, ocpp1.6"],
+    ["ocpp1.6", "ocpp1.6, ocpp1.5", "ocpp2.0.1,ocpp1.6", "ocpp2.1, ocpp2.0.1, ocpp1.6"],
 )
 def test_of_several_subprotocols_1_6_is_chosen(offered):
     # Quirk Q2.
     assert identity.subprotocol(offered) == "ocpp1.6"
+
+
+def test_the_chosen_subprotocol_is_told_in_the_charger_s_own_capitals():
+    assert identity.subprotocol(" OCPP1.6 , ocpp1.5") == "OCPP1.6"
+
+
+@pytest.mark.parametrize(
+    ("target", "offered", "user", "found"),
+    [
+        ("/ocpp/CP-1", "ocpp1.6", "CP-1:x", ()),
+        ("/ocpp/cp-1", "ocpp1.6", None, ()),
+        ("/CP-1", "ocpp1.6", None, ()),
+        ("/ocpp/CP-1", None, None, ("no_subprotocol",)),
+        ("/ocpp//CP-1", "ocpp1.6", None, ("odd_address",)),
+        ("/ocpp/CP-1/", "ocpp1.6", None, ("odd_address",)),
+        ("/ocpp/CP-1?a=b", "ocpp1.6", None, ("odd_address",)),
+        ("/ocpp/CP-1/CP-1", "ocpp1.6", None, ("odd_address",)),
+        ("/ocpp/CP-1", "ocpp1.6", "other:x", ("user_name_differs",)),
+        ("/ocpp/CP-1", "ocpp1.6", "cp-1:x", ()),
+        ("/ocpp/CP-1", "ocpp1.6", "nonsense", ()),
+        ("", None, ":", ("no_subprotocol", "user_name_differs")),
+    ],
+)
+def test_what_is_odd_in_a_knock_is_named(target, offered, user, found):
+    pair = None if user is None else f"Basic {base64.b64encode(user.encode()).decode()}"
+    assert identity.flaws(target, offered, pair, "CP-1") == found
+
+
+@given(st.text(), st.none() | st.text(), st.none() | st.text(), st.text())
+def test_naming_what_is_odd_never_raises(target, offered, authorization, name):
+    identity.flaws(target, offered, authorization, name)
 
 
 @pytest.mark.parametrize("offered", ["ocpp2.0.1", "ocpp1.5", "ocpp1.60", "mqtt, soap"])

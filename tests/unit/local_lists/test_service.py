@@ -1,4 +1,4 @@
-"""Each charger's list follows the cards of its location, whatever the charger can do and whenever it is there."""
+"""Each charger's list follows the cards of its location, whatever the charger can do."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ async def test_a_blocked_card_carries_its_verdict_and_a_removed_one_is_taken_out
     await ctx.db.work(SYSTEM, cards.remove, found.id)
     await work_off(ctx)
     assert peer.held == {"B2": "Accepted"}
-    await ctx.db.work(SYSTEM, cards.change, (await ctx.db.read(SYSTEM, cards.find, peer.charger.location_id, "B2")).id,
-                      name="Other")  # fmt: skip
+    other = await ctx.db.read(SYSTEM, cards.find, peer.charger.location_id, "B2")
+    await ctx.db.work(SYSTEM, cards.change, other.id, name="Other")
     peer.asked.clear()
     assert await work_off(ctx) == 0, "a name concerns no charger"
 

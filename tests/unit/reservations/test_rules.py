@@ -41,8 +41,12 @@ def test_no_two_reservations_hold_one_connector_at_one_time(asked, connectors, m
 
 
 @given(
-    st.integers(0, 3), st.sampled_from(CARDS), st.sampled_from(CARDS), st.integers(1, 3), st.sets(st.integers(1, 3))
-)  # fmt: skip
+    st.integers(0, 3),
+    st.sampled_from(CARDS),
+    st.sampled_from(CARDS),
+    st.integers(1, 3),
+    st.sets(st.integers(1, 3)),
+)
 def test_while_a_reservation_holds_nobody_else_starts_there(connector, owner, other, at, free):
     one = kept(1, connector, owner)
     found = rules.in_the_way([one], at, other, NOW, free=free)

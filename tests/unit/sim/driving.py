@@ -12,6 +12,7 @@ from ocpp.messages import Call, CallResult, _validate_payload
 from voltyard.sim.car import Car
 from voltyard.sim.charger import Disconnect, Effect, Log, Reboot, Send, VirtualCharger
 from voltyard.sim.station import Nameplate
+from voltyard.sim.upkeep import Download, Upload
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CAR = Car(limit_a=16, battery_wh=60_000, soc=0.3, ramp_a_per_s=16)
@@ -37,6 +38,7 @@ class Bench:
         self.result: Any = None
         self.answers: Answers = {}
         self.is_mute = False
+        self.files: list[Download | Upload] = []
 
     # effects
 
@@ -52,6 +54,8 @@ class Bench:
                 case Disconnect(reason):
                     self.disconnects.append(reason)
                     self.open_id = None
+                case Download() | Upload():
+                    self.files.append(effect)
         waiting, self.held = self.held, []
         for text in waiting:
             self.do(self.machine.received(text, self.now))

@@ -7,6 +7,7 @@ energy that a charger tells is never refused for a missing word
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
@@ -93,6 +94,7 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 
 Saying = Callable[[bytes, list[str]], Said | Malformed]
 
+_ODD_TAG: Final = re.compile(r"[\s:]")
 _NOT_AN_OBJECT: Final = Malformed("FormationViolation", "the payload is not an object")
 _BEAT: Final = Beat()
 
@@ -169,13 +171,13 @@ def _read_boot(payload: bytes, flaws: list[str]) -> Said | Malformed:
     return Booted(
         _needed(boot.charge_point_vendor, "chargePointVendor", flaws),
         _needed(boot.charge_point_model, "chargePointModel", flaws),
-        _word(boot.charge_point_serial_number),
-        _word(boot.charge_box_serial_number),
-        _word(boot.firmware_version),
-        _word(boot.iccid),
-        _word(boot.imsi),
-        _word(boot.meter_type),
-        _word(boot.meter_serial_number),
+        _word(boot.charge_point_serial_number, flaws),
+        _word(boot.charge_box_serial_number, flaws),
+        _word(boot.firmware_version, flaws),
+        _word(boot.iccid, flaws),
+        _word(boot.imsi, flaws),
+        _word(boot.meter_type, flaws),
+        _word(boot.meter_serial_number, flaws),
     )
 
 
@@ -192,16 +194,17 @@ def _read_status(payload: bytes, flaws: list[str]) -> Said | Malformed:
     word = _status(status.status, flaws)
     if word is None:
         return Malformed("PropertyConstraintViolation", "status is not one of the nine")
-    vendor_error = _word(status.vendor_error_code)
+    vendor_error = _word(status.vendor_error_code, flaws)
     if vendor_error is not None and not vendor_error.lower().removeprefix("0x").strip("0"):
         # Quirk Q32: no error, in hexadecimal.
         vendor_error = None
+        flaws.append("null_text")
     return StatusTold(
         status.connector_id,
         word,
         _needed(status.error_code, "errorCode", flaws) or "NoError",
-        _word(status.info),
-        _word(status.vendor_id),
+        _word(status.info, flaws),
+        _word(status.vendor_id, flaws),
         vendor_error,
         told.in_utc(status.timestamp, flaws),
     )
@@ -307,7 +310,7 @@ def _read_security_event(payload: bytes, flaws: list[str]) -> Said | Malformed:
         return _NOT_AN_OBJECT
     # Refused, it would be told again (white paper, use case A04); the log of calls keeps what it says.
     return SecurityTold(
-        _needed(event.type, "type", flaws), _timestamp(event.timestamp, flaws), _word(event.tech_info)
+        _needed(event.type, "type", flaws), _timestamp(event.timestamp, flaws), _word(event.tech_info, flaws)
     )
 
 
@@ -366,12 +369,16 @@ def _needed(text: str | None, field: str, flaws: list[str]) -> str:
     return text.strip()
 
 
-def _word(text: str | None) -> str | None:
+def _word(text: str | None, flaws: list[str]) -> str | None:
     """Return an optional text; the words for nothing are nothing (quirk Q32)."""
     if text is None:
         return None
     stripped = text.strip()
-    return None if stripped.lower() in told.NULL_WORDS else stripped
+    if stripped.lower() not in told.NULL_WORDS:
+        return stripped
+    if stripped:
+        flaws.append("null_text")
+    return None
 
 
 def _tag(text: str, flaws: list[str]) -> str:
@@ -384,6 +391,8 @@ def _tag(text: str, flaws: list[str]) -> str:
         flaws.append("empty_tag")
     if len(tag) > TAG_LENGTH_MAX:
         flaws.append("long_tag")
+    if _ODD_TAG.search(tag):
+        flaws.append("odd_tag")
     return tag
 
 
@@ -406,7 +415,7 @@ def _status(word: str, flaws: list[str]) -> ConnectorStatus | None:
 
 def _reason(word: str | None, flaws: list[str]) -> str | None:
     """Return why a transaction ended, in the spelling of 1.6 §7.36 if it is one of its reasons."""
-    told_word = _word(word)
+    told_word = _word(word, flaws)
     if told_word is None or told_word in messages.REASONS:
         return told_word
     known = _REASONS.get("".join(filter(str.isalpha, told_word)).casefold())
