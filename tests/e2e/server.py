@@ -56,12 +56,14 @@ async def fresh_database(postgres_server: str) -> str:
 class Server:
     """One `voltyard serve`. Leaving the `with` stops it."""
 
-    def __init__(self, folder: Path, *, roles: str = "all", **settings: str) -> None:
+    def __init__(self, folder: Path, *, roles: str = "all", port: int = 0, **settings: str) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = folder / "data"
         self.log = folder / f"{roles.replace(',', '-')}.log"
         self.roles = roles
+        # Chosen beforehand where the server has to tell others at which port it is.
+        self.port = ("--http-port", str(port)) if port else ()
         self.http_port = 0
         self.ocpp_port = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -96,7 +98,7 @@ class Server:
         log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*VOLTYARD, "serve", "--roles", self.roles, *LOOPBACK],
+                [*VOLTYARD, "serve", "--roles", self.roles, *LOOPBACK, *self.port],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,

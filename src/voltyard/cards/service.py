@@ -188,10 +188,14 @@ def remove(work: Work, card_id: str) -> None:
     _tell(work, card.location_id, is_withdrawn=True)
 
 
-def judge(work: Work, asked: Sequence[tuple[str | None, str]]) -> list[Judgement]:
+def judge(
+    work: Work, asked: Sequence[tuple[str | None, str]], at: Sequence[datetime] | None = None
+) -> list[Judgement]:
     """Decide about tags at readers, each with the location of its charger, in one look-up.
 
-    A charger without a location accepts no card.
+    ``at`` says when each was read, where that was not now (quirk Q44: chargers tell weeks of history): the
+    card was used then. It is judged by what holds now, for a clock that is behind must not let an expired
+    card in. A charger without a location accepts no card.
     """
     keys = [(location_id, tag_key(id_tag)) for location_id, id_tag in asked]
     located = [(location_id, key) for location_id, key in keys if location_id is not None]
@@ -199,8 +203,13 @@ def judge(work: Work, asked: Sequence[tuple[str | None, str]]) -> list[Judgement
     if located:
         rows = store.find_many(work, [place for place, _ in located], [key for _, key in located])
         known = {(row.location_id, row.tag_key): row for row in rows}
+    read_at = [work.now] * len(keys) if at is None else at
     judgements = [_judge(known.get(key), work.now) for key in keys]
-    store.touch_many(work, [found.card_id for found in judgements if found.card_id is not None])
+    used: dict[str, datetime] = {}
+    for found, when in zip(judgements, read_at, strict=True):
+        if found.card_id is not None:
+            used[found.card_id] = max(when, used.get(found.card_id, when))
+    store.touch_many(work, used)
     return judgements
 
 

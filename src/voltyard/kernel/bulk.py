@@ -66,6 +66,8 @@ class among(sa.ColumnElement[bool]):  # noqa: N801 - a word of SQL, written like
 
     inherit_cache = False
     type = sa.Boolean()
+    # Else SQLite is asked whether it ``= 1``, and reads the whole table instead of an index.
+    _is_implicitly_boolean = True
 
     def __init__(self, column: sa.Column[Any], name: str) -> None:
         self.column = column

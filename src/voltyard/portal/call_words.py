@@ -202,10 +202,10 @@ def _stop(said: Said, answer: Said) -> Line:
 
 
 MEASURANDS: Final = (
-    ("Energy.Active.Import.Register", "Wh", formats.energy),
-    ("Power.Active.Import", "W", formats.power),
-    ("Current.Import", "A", formats.current),
-    ("SoC", "Percent", formats.percent),
+    ("Energy.Active.Import.Register", formats.energy),
+    ("Power.Active.Import", formats.power),
+    ("Current.Import", formats.current),
+    ("SoC", formats.percent),
 )
 KILO: Final = MappingProxyType({"kWh": 1000.0, "kW": 1000.0})
 
@@ -214,7 +214,7 @@ def _meter(said: Said, _answer: Said) -> Line:
     yield from _place(said)
     values = [each for each in _items(said, "meterValue") if isinstance(each, dict)]
     samples = [each for each in _items(values[-1], "sampledValue") if isinstance(each, dict)] if values else []
-    for measurand, _unit, show in MEASURANDS:
+    for measurand, show in MEASURANDS:
         found = [
             value * KILO.get(_text(each, "unit"), 1.0)
             for each in samples

@@ -25,7 +25,7 @@ from voltyard.locations import service as locations
 from voltyard.portal import shell as shells
 from voltyard.portal.figures import all_locations, card_names
 from voltyard.portal.outcomes import explain, say
-from voltyard.portal.shell import Here, Visit, refused, sentence
+from voltyard.portal.shell import Here, Visit, refused
 from voltyard.portal.words import _
 from voltyard.speech import ConnectorStatus
 from voltyard.transactions import service as transactions

@@ -10,14 +10,15 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
+from voltyard.chargers.outcomes import explain
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import NotFound
 from voltyard.kernel.limits import PAGE_DEFAULT, SAMPLES_PAGE_MAX
 from voltyard.locations import service as locations
 from voltyard.locations.access import Permission
-from voltyard.portal import words
 from voltyard.portal.figures import all_chargers, all_locations, card_names, zones_of
 from voltyard.portal.formats import average_w
+from voltyard.portal.outcomes import say
 from voltyard.portal.shell import Here, toast
 from voltyard.transactions import service as transactions
 from voltyard.web.doorway import GuardedRoute

@@ -28,7 +28,7 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def put(url: str, name: str, data: bytes, tls: ssl.SSLContext | None = None) -> str:
-    """Send a file to an address that ends in a slash under its name, else as it is; return what went wrong."""
+    """Send a file, under its name to an address that ends in a slash; return what went wrong, or nothing."""
     address = f"{url}{quote(name)}" if url.endswith("/") else url
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(data))}
     try:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.factories import SYSTEM, make_card, make_location, make_member, make_user
 from voltyard.cards import service as cards
 from voltyard.cards.service import Card, CardExists, Judgement, tag_key
+from voltyard.kernel import jobs
 from voltyard.kernel.actor import ANYONE, Actor
 from voltyard.kernel.clock import FakeClock
 from voltyard.kernel.context import Context
@@ -42,6 +43,44 @@ def adding(location_id: str, **over: object):
 
 def changing(card: Card, **over: object):
     return lambda work: cards.change(work, card.id, **over)
+
+
+async def due(ctx: Context) -> list[str]:
+    """Return which duties towards chargers are due within a while, and take them away."""
+    ctx.clock.advance(60)
+    return sorted(job.kind for job in await ctx.db.work(SYSTEM, jobs.claim, "test", most=100))
+
+
+async def test_chargers_follow_cards_and_forget_those_that_can_charge_no_longer(ctx: Context):
+    location = await make_location(ctx)
+    card = await make_card(ctx, location.id)
+    await make_card(ctx, location.id)
+    assert await due(ctx) == ["CardsChanged"], "several at once are one duty"
+    await ctx.db.work(SYSTEM, changing(card, name="Other"))
+    assert await due(ctx) == []
+    await ctx.db.work(SYSTEM, changing(card, is_blocked=True))
+    assert await due(ctx) == ["CardsWithdrawn"]
+    await ctx.db.work(SYSTEM, changing(card, is_blocked=True))
+    assert await due(ctx) == []
+    await ctx.db.work(SYSTEM, changing(card, is_blocked=False))
+    assert await due(ctx) == ["CardsChanged"]
+    await ctx.db.work(SYSTEM, cards.remove, card.id)
+    assert await due(ctx) == ["CardsWithdrawn"]
+    soon = ctx.clock.now() + timedelta(hours=1)
+    await make_card(ctx, location.id, expires_at=soon)
+    assert await due(ctx) == ["CardsChanged"]
+    ctx.clock.advance(3600)
+    assert await due(ctx) == ["CardsChanged"], "not every charger looks at the date"
+
+
+async def test_a_card_is_found_by_its_tag_in_any_spelling(ctx: Context):
+    location = await make_location(ctx)
+    card = await make_card(ctx, location.id, id_tag="04A2B3C4")
+    assert await ctx.db.read(SYSTEM, cards.find, location.id, "04:a2:b3:c4") == card
+    assert await ctx.db.read(SYSTEM, cards.find, location.id, "FF") is None
+    stranger = await make_user(ctx)
+    with pytest.raises(NotFound):
+        await ctx.db.read(stranger.actor, cards.find, location.id, "FF")
 
 
 # --- tags -----------------------------------------------------------------------------------------

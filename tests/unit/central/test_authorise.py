@@ -45,3 +45,18 @@ async def test_a_start_is_judged_as_its_card_is(ctx):
     assert [each.verdict for each in found] == [Verdict.ACCEPTED, Verdict.INVALID]
     assert found[0].card_id is not None
     assert found[1].card_id is None
+
+
+async def test_a_card_was_used_when_its_charge_began_not_when_we_heard_of_it(ctx):
+    (place,) = await make_places(ctx, 1)
+
+    async def used_at():
+        return (await ctx.db.read(SYSTEM, cards.find, place.location_id, "GOOD")).used_at
+
+    last_week = ctx.clock.now() - timedelta(days=7)
+    await handle(ctx, authorise.judge, (place, Started(1, "GOOD", 1, last_week)))
+    assert await used_at() == last_week
+    await handle(ctx, authorise.may_charge, (place, MayCharge("GOOD")))
+    assert await used_at() == ctx.clock.now()
+    await handle(ctx, authorise.judge, (place, Started(1, "GOOD", 2, last_week)))
+    assert await used_at() == ctx.clock.now(), "history does not turn it back"

@@ -4,7 +4,11 @@ from tests.factories import SYSTEM, make_charger, place_of
 from tests.unit.central.speakers import handle, make_places
 from voltyard.central import boot
 from voltyard.chargers import service as chargers
+from voltyard.kernel import jobs
 from voltyard.kernel.limits import HEARTBEAT_S, PENDING_RETRY_S
+from voltyard.kernel.wire import decode
+from voltyard.local_lists import service as local_lists
+from voltyard.local_lists.events import SyncList
 from voltyard.speech import Beat, Booted, Registration, Ticked, Welcomed
 
 
@@ -33,3 +37,14 @@ async def test_a_heartbeat_is_told_the_time(ctx):
     places = await make_places(ctx, 3)
     replies = await handle(ctx, boot.beat, *((place, Beat()) for place in places))
     assert replies == [Ticked(ctx.clock.now())] * 3
+
+
+async def test_a_boot_has_the_cards_of_a_claimed_charger_looked_at(ctx):
+    (claimed,) = await make_places(ctx, 1)
+    waiting = place_of(await make_charger(ctx))
+    await ctx.db.work(SYSTEM, jobs.claim, "somebody", most=100)  # what the claim itself had made due
+    await handle(ctx, boot.booted, (claimed, Booted("V", "M")), (waiting, Booted("V", "M")))
+    ctx.clock.advance(local_lists.BOOT_DELAY_S)
+    due = await ctx.db.work(SYSTEM, jobs.claim, "test", most=100)
+    asked = [decode(job.body, SyncList) for job in due if job.kind == SyncList.__name__]
+    assert asked == [SyncList(claimed.charger_id)]

@@ -104,3 +104,12 @@ async def test_a_statement_may_bring_values_of_its_own(ctx, system):
     await ctx.db.work(system, lambda work: work.run_many(FIXED, [{"key": "n0"}, {"key": "n1"}]))
     rows = await ctx.db.read(system, lambda work: work.rows(sa.select(leases).order_by(leases.c.name)))
     assert [row.holder for row in rows] == ["fixed", "fixed", "h"]
+
+
+async def test_a_question_for_many_uses_the_index_of_its_column(sqlite_ctx, system):
+    def plan(work):
+        text = str(FIND.compile(dialect=work.connection.dialect))
+        return work.connection.exec_driver_sql(f"explain query plan {text}", ('["a"]', "h")).all()
+
+    (detail, *_) = [row.detail for row in await sqlite_ctx.db.read(system, plan)]
+    assert detail.startswith("SEARCH leases USING")

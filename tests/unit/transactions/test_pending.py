@@ -108,7 +108,7 @@ async def test_a_charge_whose_start_is_never_told_is_made_of_status_and_meter(sc
     await charge_untold(scene)
     (found,) = await scene.all()
     assert (found.id_tag, found.connector, found.started_at) == (TAG, 1, began)
-    assert (found.energy_wh, found.is_estimated, found.verdict) == (100, True, "Accepted")
+    assert (found.energy_wh, found.is_estimated, found.verdict) == (200, True, "Accepted")
     assert found.card_id is not None
     samples = await scene.ctx.db.read(SYSTEM, transactions.samples, found.id)
     assert len(samples) == 3, "what was read before belongs to it"

@@ -949,3 +949,101 @@ async def test_any_order_of_repeated_sayings_gives_each_transaction_once_with_it
         assert (transaction.meter_start_wh, transaction.connector) == (plan.start_wh, plan.connector)
         assert not transaction.is_estimated
     assert await ctx.db.read(SYSTEM, transactions.list_orphans, charger_id=scene.charger.id) == []
+
+
+# --- offline: what a charger tells out of its memory ----------------------------------------------
+
+
+async def test_weeks_of_history_keep_their_times_and_order_and_are_no_news(scene):
+    listening = await scene.ctx.bus.listen("live.>", queue_max=100)
+    began = scene.now - timedelta(days=21)
+    told = []
+    for day in range(20):
+        at = began + timedelta(days=day)
+        number = await scene.start(meter=1_000 * day, at=at)
+        await scene.meter(number, reading(at + timedelta(hours=1), 1_000 * day + 400))
+        await scene.end(number, 1_000 * day + 900, at=at + timedelta(hours=2))
+        told.append((number, at))
+    found = await scene.all()
+    assert [(each.number, each.started_at) for each in found] == told
+    assert {each.energy_wh for each in found} == {900}
+    assert {each.ended_at - each.started_at for each in found} == {timedelta(hours=2)}
+    assert not any(each.is_estimated for each in found)
+    news = set()
+    for _ in range(60):
+        _, event = await listening.next()
+        news.add(event.what)
+    assert news == {"recorded", "metered"}, "a start or an end now would be news"
+
+
+async def test_an_offline_start_with_an_unknown_card_is_recorded_and_told_its_verdict_late(scene):
+    at = scene.now - timedelta(hours=5)
+    number = await scene.start(tag="STRANGER", at=at, judgement=Judgement(Verdict.INVALID))
+    await scene.end(number, 3_000, at=at + timedelta(hours=1), tag="STRANGER")
+    found = await scene.one(number)
+    assert (found.verdict, found.energy_wh, found.started_at) == ("Invalid", 2_000, at)
+
+
+@pytest.mark.parametrize("number", [-1, 0])
+async def test_the_stop_of_an_offline_charge_without_a_number_finds_its_start(scene, number):
+    at = scene.now - timedelta(hours=5)
+    ours = await scene.start(at=at)
+    await scene.end(number, 3_000, at=at + timedelta(hours=1))
+    found = await scene.one(ours)
+    assert (found.is_active, found.energy_wh, found.ended_at) == (False, 2_000, at + timedelta(hours=1))
+    assert await scene.orphans() == []
+
+
+async def test_several_offline_charges_told_one_after_the_other_end_each_their_own(scene):
+    at = scene.now - timedelta(hours=9)
+    first = await scene.start(at=at, meter=0)
+    await scene.end(-1, 500, at=at + timedelta(hours=1))
+    second = await scene.start(at=at + timedelta(hours=2), meter=500)
+    await scene.end(-1, 1_100, at=at + timedelta(hours=3))
+    assert [(each.number, each.energy_wh, each.stop_reason) for each in await scene.all()] == [
+        (first, 500, "Local"),
+        (second, 600, "Local"),
+    ]
+
+
+async def test_a_start_at_zero_of_a_meter_that_stands_high_takes_the_first_register(scene):
+    number = await scene.start(meter=0)
+    scene.pass_s(60)
+    await scene.meter(number, reading(scene.now, 5_000_000))
+    scene.pass_s(600)
+    await scene.meter(number, reading(scene.now, 5_001_000))
+    found = await scene.one(number)
+    assert (found.meter_start_wh, found.energy_wh, found.is_estimated) == (5_000_000, 1_000, True)
+    await scene.end(number, 5_001_500)
+    found = await scene.one(number)
+    assert (found.energy_wh, found.is_estimated) == (1_500, True)
+
+
+async def test_a_start_at_zero_whose_stop_alone_tells_the_meter_takes_the_readings_of_the_stop(scene):
+    number = await scene.start(meter=0)
+    began = scene.now
+    scene.pass_s(3_600)
+    took = (
+        reading(began, 5_000_000, context="Transaction.Begin"),
+        reading(scene.now, 5_002_000, context="Transaction.End"),
+    )
+    await scene.end(number, 5_002_000, readings=took)
+    found = await scene.one(number)
+    assert (found.meter_start_wh, found.energy_wh, found.is_estimated) == (5_000_000, 2_000, True)
+
+
+async def test_a_start_at_zero_with_nothing_but_an_impossible_stop_is_estimated(scene):
+    number = await scene.start(meter=0)
+    scene.pass_s(3_600)
+    await scene.end(number, 5_002_000)
+    found = await scene.one(number)
+    assert (found.energy_wh, found.is_estimated) == (0, True)
+
+
+async def test_a_new_meter_really_starts_at_zero(scene):
+    number = await scene.start(meter=0)
+    scene.pass_s(600)
+    await scene.meter(number, reading(scene.now, 1_200))
+    await scene.end(number, 1_500)
+    found = await scene.one(number)
+    assert (found.meter_start_wh, found.energy_wh, found.is_estimated) == (0, 1_500, False)
