@@ -21,7 +21,7 @@ define ready
 endef
 
 .PHONY: help setup ready-run ready-test fmt lint types test check ci integration transcripts world anomaly \
-	e2e bench run demo scale migration openapi problems docs locks clean
+	e2e fuzz bench run demo scale migration openapi problems docs locks clean
 
 help:
 	@awk '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
@@ -93,6 +93,9 @@ anomaly: setup ## databases locked, buses gone, clocks jumping
 
 e2e: ready-test ## the real process, sockets and a browser
 	@$(PYTEST) tests/e2e
+
+fuzz: setup ## what a peer may send, for SECONDS=600; SEED=… mutates without looking at coverage
+	@SECONDS=$(or $(SECONDS),600) SEED=$(SEED) $(BIN)/python -m tests.fuzz
 
 bench: setup ## ratios against baselines measured in the same run
 	@$(BIN)/python -m tests.bench

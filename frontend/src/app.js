@@ -9,6 +9,8 @@ import './parts/dialogs.js'
 import './parts/notices.js'
 import './parts/live.js'
 
+// What somebody has folded out stays so when it is drawn anew.
+htmx.config.morphIgnore = [...htmx.config.morphIgnore, 'open']
 window.htmx = htmx
 window.Alpine = Alpine
 startClock()

@@ -1,4 +1,4 @@
-"""The tabs Parameters and Configuration of a charger in a browser: read, change after a second look, set up."""
+"""The tabs Parameters and Configuration of a charger in a browser: read, look twice, change, set up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.e2e.test_portal_pages import (  # noqa: F401
+from tests.e2e.test_portal_pages import (
     PASSWORD,
     Visitor,
     World,
@@ -29,12 +29,15 @@ from voltyard.kernel.actor import Actor, Kind
 from voltyard.locations import service as locations
 from voltyard.locations.access import Level
 
+__all__ = ["made", "quiet_world", "visitor", "world"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHOTS = os.environ.get("VOLTYARD_SHOTS", "")
 LONG = "Energy.Active.Import.Register,Current.Import,Current.Offered,Voltage,Power.Active.Import,SoC"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def keyed(world: World) -> AsyncIterator[KeyedCharger]:  # noqa: F811
+async def keyed(world: World) -> AsyncIterator[KeyedCharger]:
     """The charger of the office, with keys of all sorts."""
     values = FACTORY | {
         "LightIntensity": "80",
@@ -53,7 +56,7 @@ async def keyed(world: World) -> AsyncIterator[KeyedCharger]:  # noqa: F811
     yield await charger.serve()
 
 
-async def shot(visitor: Visitor, name: str) -> None:  # noqa: F811
+async def shot(visitor: Visitor, name: str) -> None:
     if SHOTS:
         await visitor.page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
 
@@ -63,7 +66,7 @@ def home(charger: KeyedCharger, tab: str = "parameters") -> str:
 
 
 async def test_parameters_are_read_searched_changed_after_a_second_look_and_judged(
-    visitor: Visitor,  # noqa: F811
+    visitor: Visitor,
     keyed: KeyedCharger,
 ):
     page = visitor.page
@@ -116,8 +119,8 @@ async def test_parameters_are_read_searched_changed_after_a_second_look_and_judg
 
 
 async def test_a_value_that_drifted_can_be_set_again_or_kept(
-    visitor: Visitor,  # noqa: F811
-    world: World,  # noqa: F811
+    visitor: Visitor,
+    world: World,
     keyed: KeyedCharger,
 ):
     await parameters.save(
@@ -147,7 +150,7 @@ async def test_a_value_that_drifted_can_be_set_again_or_kept(
 
 
 async def test_doubtful_values_need_a_word_and_managed_ones_are_set_elsewhere(
-    visitor: Visitor,  # noqa: F811
+    visitor: Visitor,
     keyed: KeyedCharger,
 ):
     page = visitor.page
@@ -171,7 +174,7 @@ async def test_doubtful_values_need_a_word_and_managed_ones_are_set_elsewhere(
     assert keyed.changes == [("LightIntensity", "150")]
 
 
-async def test_a_charger_that_is_away_is_told_later(visitor: Visitor, world: World):  # noqa: F811
+async def test_a_charger_that_is_away_is_told_later(visitor: Visitor, world: World):
     page, charger_id = visitor.page, world.chargers["offline"]
     await visitor.go(f"/chargers/{charger_id}/parameters")
     await page.get_by_role("button", name="Read from the charger").click()
@@ -184,7 +187,7 @@ async def test_a_charger_that_is_away_is_told_later(visitor: Visitor, world: Wor
 
 
 async def test_a_charger_is_set_up_by_answering_five_questions(
-    visitor: Visitor,  # noqa: F811
+    visitor: Visitor,
     keyed: KeyedCharger,
 ):
     page = visitor.page
@@ -217,7 +220,7 @@ async def test_a_charger_is_set_up_by_answering_five_questions(
 @pytest.mark.parametrize("width", ["desktop", "phone"])
 async def test_the_tabs_look_well_and_can_be_read_by_everybody(
     browser: Browser,
-    world: World,  # noqa: F811
+    world: World,
     keyed: KeyedCharger,
     width: str,
     theme: str,
@@ -228,7 +231,7 @@ async def test_the_tabs_look_well_and_can_be_read_by_everybody(
     )
     keyed.values["HeartbeatInterval"] = "300"
     await parameters.read(world.ctx, world.actor, keyed.charger_id)
-    async with visiting(browser, world, width=width, theme=theme, has_csp=False) as visitor:  # noqa: F811
+    async with visiting(browser, world, width=width, theme=theme, has_csp=False) as visitor:
         await visitor.log_in()
         found = []
         for tab in ("parameters", "configuration"):
@@ -239,7 +242,7 @@ async def test_the_tabs_look_well_and_can_be_read_by_everybody(
         assert visitor.complaints == []
 
 
-async def test_all_works_without_scripts_too(browser: Browser, world: World, keyed: KeyedCharger):  # noqa: F811
+async def test_all_works_without_scripts_too(browser: Browser, world: World, keyed: KeyedCharger):
     await parameters.read(world.ctx, world.actor, keyed.charger_id)
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
@@ -259,7 +262,7 @@ async def test_all_works_without_scripts_too(browser: Browser, world: World, key
 
 
 @pytest.mark.parametrize(("level", "can_see"), [(Level.BASIC, False), (Level.SENSITIVE, True)])
-async def test_who_may_not_is_told_who_may(world: World, keyed: KeyedCharger, level: Level, can_see: bool):  # noqa: F811, FBT001
+async def test_who_may_not_is_told_who_may(world: World, keyed: KeyedCharger, level: Level, can_see: bool):
     await parameters.read(world.ctx, world.actor, keyed.charger_id)
     email = f"{level.value}@example.com"
     user = await accounts.register(world.ctx, email, password=PASSWORD, name="A guest")

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from voltyard.chargers.flaws import FLAWS
 from voltyard.kernel.limits import BUS_BYTES_MAX, FRAME_BYTES_MAX
 from voltyard.kernel.wire import Message, decode, encode
@@ -77,8 +75,8 @@ def one_input(data: bytes) -> None:
 def _frames(data: bytes) -> None:
     frame = frames.decode(data)
     if isinstance(frame, frames.Call | frames.CallResult):
-        assert isinstance(msgspec.json.decode(frame.payload), dict), "a payload is an object"
-        msgspec.json.decode(frame.id_raw)
+        assert isinstance(json.loads(frame.payload), dict), "a payload is an object"
+        json.loads(frame.id_raw)
         assert len(frame.id_raw) <= frames.ID_BYTES_MAX
         answer = frames.encode_result(frame.id_raw, b"{}")
         assert frame.id_raw in answer

@@ -37,7 +37,7 @@ from voltyard.sim.station import Nameplate
 from voltyard.speech import Heard, Reply, Said
 from voltyard.transactions.tables import orphan_stops, samples, transactions
 
-PART = 1_000
+PART = 600
 HOUSEHOLD = 100
 CARDS = ("CARD1", "CARD1", "CARD1", "LOST", "STRANGER")
 CAR = Car(limit_a=16, battery_wh=60_000, soc=0.3, ramp_a_per_s=16)
@@ -393,7 +393,7 @@ async def house(sqlite_url: str, settings: Settings, bus: LocalBus) -> AsyncIter
 
 
 HOUSEHOLDS = seeds(PART)[::HOUSEHOLD]
-SHARE = 5
+SHARE = 2
 
 
 @pytest.mark.parametrize("first", HOUSEHOLDS[::SHARE], ids=lambda first: f"from seed {first}")

@@ -6,7 +6,7 @@ Alpine.data('copying', () => ({
   isDone: false,
   get label() { return this.isDone ? this.$root.dataset.done : this.$root.dataset.word },
   copy() {
-    const text = this.$root.dataset.text
+    const text = this.$root.dataset.text ?? this.$root.querySelector('[data-copied]').textContent
     const done = () => {
       this.isDone = true
       setTimeout(() => { this.isDone = false }, 2000)

@@ -3,8 +3,9 @@ import htmx from 'htmx.org'
 
 const BETWEEN_MS = 1000
 const KINDS = [
+  'RunChanged',
   'ChargerChanged', 'CommandChanged', 'TransactionChanged', 'LocalListChanged',
-  'ReservationChanged', 'ParametersChanged',
+  'ReservationChanged', 'TransferChanged', 'ParametersChanged',
 ]
 
 const pill = document.getElementById('connection')
@@ -42,7 +43,7 @@ function hear(event) {
     const wanted = element.dataset.live
     const kinds = element.dataset.liveKinds
     if (kinds && !kinds.split(' ').includes(event.type)) continue
-    if (wanted === '*' || wanted === told.charger_id || wanted === told.location_id) draw(element)
+    if (wanted === '*' || wanted === told.charger_id || wanted === told.location_id || wanted === told.run_id) draw(element)
   }
 }
 

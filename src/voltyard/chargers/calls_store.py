@@ -176,8 +176,10 @@ def _delete(work: Work, chosen: sa.Select[Any]) -> int:
 
 def size(work: Work) -> int:
     """Return about how many bytes the texts of the log take, without reading it all."""
-    ends = work.row(sa.select(sa.func.min(calls.c.number), sa.func.max(calls.c.number)))
-    if ends is None or ends[0] is None:
+    ends = work.row(
+        sa.select(sa.func.min(calls.c.number).label("first"), sa.func.max(calls.c.number).label("last"))
+    )
+    if ends is None or ends.first is None:
         return 0
     newest = (
         sa.select(
@@ -191,7 +193,7 @@ def size(work: Work) -> int:
         .subquery()
     )
     mean = work.value(sa.select(sa.func.avg(newest.c.length))) or 0
-    return int((ends[1] - ends[0] + 1) * (float(mean) + ROW_BYTES))
+    return int((ends.last - ends.first + 1) * (float(mean) + ROW_BYTES))
 
 
 ROW_BYTES = 250

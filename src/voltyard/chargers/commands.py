@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from voltyard import quirks
 from voltyard.chargers import commands_store as store
-from voltyard.chargers import credentials, effects, service
+from voltyard.chargers import credentials, effects, findings, service
 from voltyard.chargers.credentials import Answered
 from voltyard.chargers.effects import Effect
 from voltyard.chargers.events import CommandChanged, subject
@@ -48,6 +49,7 @@ from voltyard.speech import (
     ByHand,
     CompositeLimits,
     Details,
+    FlawTold,
     LimitUnit,
     Outcome,
     Priority,
@@ -338,7 +340,11 @@ async def trigger(
         asked.append(await ask(ctx, actor, charger_id, of_one, priority=priority, timeout_s=timeout_s))
         if asked[-1].status in {CommandStatus.OFFLINE, CommandStatus.EXPIRED}:
             break
-    return next((one for one in asked if one.status is CommandStatus.EXECUTED), asked[-1])
+    accepted = next((one for one in asked if one.status is CommandStatus.EXECUTED), None)
+    if accepted is not None:
+        odd = FlawTold(charger_id, "no_connector_zero", 1, "", first.answer or "")
+        await ctx.db.work(actor, findings.told, [odd])
+    return accepted or asked[-1]
 
 
 async def composite(
@@ -378,6 +384,8 @@ async def greet(ctx: Context, actor: Actor, charger: service.Charger) -> None:
     """
     if not charger.is_online:
         return
+    if quirks.find(charger.vendor, charger.model, charger.firmware).is_boot_trigger_harmful:
+        return  # quirk Q45: it would restart; it comes again by itself within a minute
     log = logger("chargers")
     try:
         await ask(ctx, actor, charger.id, Trigger("BootNotification"), priority=Priority.BACKGROUND)

@@ -14,7 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from voltyard.chargers import commands, keys, service
+from voltyard import quirks
+from voltyard.chargers import commands, findings, keys, service
 from voltyard.chargers import parameters_store as store
 from voltyard.chargers.commands import Command, CommandStatus
 from voltyard.chargers.events import ParametersChanged, subject
@@ -28,7 +29,7 @@ from voltyard.kernel.errors import ChargerOffline, Conflict, Invalid
 from voltyard.kernel.limits import CALL_DEADLINE_S, HTTP_TIMEOUT_S
 from voltyard.kernel.wire import Message, decode
 from voltyard.locations.access import Permission
-from voltyard.speech import GetKeys, Priority, SetKey
+from voltyard.speech import FlawTold, GetKeys, Priority, SetKey
 
 ACTOR: Final = system("parameters")
 BUDGET_S = 30.0
@@ -373,6 +374,7 @@ class _ReadPlan:
     """What is known before a charger is read."""
 
     is_by_key: bool
+    may_list: bool
     is_online: bool
     at_once: int
     names: tuple[str, ...]
@@ -397,7 +399,7 @@ async def read(
     """
     plan = await ctx.db.work(actor, _plan_read, charger_id)
     asking = _Asking(ctx, actor, charger_id, priority, budget_s)
-    if is_listing_anew or not plan.is_by_key:
+    if plan.may_list and (is_listing_anew or not plan.is_by_key):
         told = await asking.keys(())
         if told is not None and told.entries:
             more = await _missing(asking, plan, told)
@@ -471,6 +473,7 @@ def _plan_read(work: Work, charger_id: str) -> _ReadPlan:
     return _ReadPlan(
         # New firmware may have learned to list.
         is_by_key=bool(state.is_by_key) and is_same_firmware,
+        may_list=not quirks.find(charger.vendor, charger.model, charger.firmware).reads_keys_one_by_one,
         is_online=charger.is_online,
         at_once=_at_once(known.value("GetConfigurationMaxKeys")) or NAMES_AT_ONCE_MAX,
         names=tuple(
@@ -593,6 +596,8 @@ def _keep(
     store.upsert_parameters(work, rows)
     if is_whole:
         store.delete_untold(work, charger_id, told.entries.keys())
+    if is_by_key:
+        findings.told(work, [FlawTold(charger_id, "keys_one_by_one", 1, "", "")])
     noted: dict[str, Any] = {} if is_by_key is None else {"is_by_key": is_by_key, "read_at": work.now}
     if noted:
         store.upsert_read(work, charger_id, **noted)
@@ -941,6 +946,10 @@ def _note(work: Work, charger_id: str, done: Sequence[tuple[_Change, Saved]], *,
             }
         )
     store.set_results(work, charger_id, rows)
+    ignored = [saved.name for _, saved in done if saved.result is Result.NOT_APPLIED]
+    if ignored:
+        odd = FlawTold(charger_id, "accepted_not_applied", len(ignored), "", ", ".join(ignored))
+        findings.told(work, [odd])
     if any(saved.result is Result.REBOOT_REQUIRED for _, saved in done):
         store.upsert_read(work, charger_id, reboot_required_at=work.now)
     if is_left and is_online:

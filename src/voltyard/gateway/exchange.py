@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from voltyard.gateway.recorder import Recorded, Recorder, shortened
@@ -22,10 +23,12 @@ from voltyard.kernel.wire import encode
 from voltyard.ocpp import session
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import dialect
+from voltyard.quirks import NONE, Quirks, find
 from voltyard.speech import (
     Answer,
     AnswerRefused,
     Asked,
+    Booted,
     CallStatus,
     CallTraced,
     Gone,
@@ -60,6 +63,10 @@ class Socket(Protocol):
         """Say good-bye and close."""
         ...
 
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        ...
+
     def pause(self) -> None:
         """Take nothing more from the peer for now."""
         ...
@@ -89,7 +96,15 @@ class Exchange:
     """The exchange of one charger over one socket."""
 
     def __init__(
-        self, charger_id: str, session_id: str, *, bus: Bus, clock: Clock, recorder: Recorder
+        self,
+        charger_id: str,
+        session_id: str,
+        *,
+        bus: Bus,
+        clock: Clock,
+        recorder: Recorder,
+        quirks: Quirks = NONE,
+        zone: tzinfo = UTC,
     ) -> None:
         self.charger_id = charger_id
         self.session_id = session_id
@@ -98,7 +113,9 @@ class Exchange:
         self._bus = bus
         self._clock = clock
         self._recorder = recorder
+        self._zone = zone
         self._session = session.Session(f"{session_id[-12:]}-")
+        self._heed(quirks)
         self._socket: Socket | None = None
         self._calls: deque[tuple[Call, float]] = deque()
         self._backlog: deque[bytes] = deque()
@@ -165,6 +182,11 @@ class Exchange:
     def is_over(self) -> bool:
         """Say whether the socket is gone."""
         return self._is_over
+
+    def _heed(self, quirks: Quirks) -> None:
+        """Take the charger for what its model is known for."""
+        self.quirks = quirks
+        self._session.heed(is_half_duplex=quirks.is_half_duplex, is_id_loose=quirks.is_id_loose)
 
     # --- carrying out effects ---
 
@@ -292,7 +314,10 @@ class Exchange:
     def _close(self, code: int, reason: str) -> None:
         self._reason = self._reason or reason
         if self._socket is not None and not self._is_over:
-            self._socket.close(code, reason)
+            if self.quirks.is_dropped_abruptly:
+                self._socket.abort()  # after a good-bye it would not come back (quirk Q11)
+            else:
+                self._socket.close(code, reason)
         self.lost(reason)
 
     def _stir(self) -> None:
@@ -347,7 +372,7 @@ class Exchange:
 
     async def _answer(self, call: Call, heard_at: float) -> None:
         flaws: list[str] = []
-        said = dialect.read(call, flaws)
+        said = dialect.read(call, flaws, self._zone)
         for flaw in flaws:
             self._recorder.flaw(self.charger_id, flaw, call.action, call.payload)
         message_id = call.id_raw.decode("utf-8", "replace").strip('"')
@@ -378,7 +403,9 @@ class Exchange:
             self._log.exception("saying failed", action=call.action)
             self._refuse(call, message_id, "InternalError", "", heard_at)
         else:
-            payload = dialect.answer(said, replied.reply)
+            if isinstance(said, Booted):
+                self._heed(find(said.vendor, said.model, said.firmware))
+            payload = dialect.answer(said, replied.reply, self.quirks)
             now = self._clock.monotonic()
             self._recorder.answered(replied.number, CallStatus.DONE, payload, now - heard_at)
             self._carry_out(self._session.answer(call, payload, now))
@@ -440,7 +467,7 @@ class Exchange:
 
         Raises: Invalid; TooMany; TimedOut; ChargerOffline.
         """
-        action, payload = dialect.write(asked.ask)
+        action, payload = dialect.write(asked.ask, self.quirks)
         if len(payload) > FRAME_BYTES_MAX:
             raise Invalid("the request is too long for a charger")
         done: asyncio.Future[bytes | AnswerRefused] = asyncio.get_running_loop().create_future()

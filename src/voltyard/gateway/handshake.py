@@ -110,6 +110,10 @@ class Unfinished(Protocol):
     def address(self) -> str:
         """Who knocks."""
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether it has sent something that nobody has read yet."""
+
     def evict(self) -> None:
         """Go at once."""
 
@@ -144,7 +148,16 @@ class Waiting:
                 del self._by_address[handshake.address]
 
 
-def _evict_one(waiting: OrderedDict[Handshake, None]) -> None:
+def has_unread(bare: socket.socket | None) -> bool:
+    """Say whether something lies in a socket that nobody has read yet."""
+    if bare is None or bare.fileno() < 0:
+        return False
+    looking = select.poll()
+    looking.register(bare.fileno(), select.POLLIN)
+    return bool(looking.poll(0))
+
+
+def _evict_one(waiting: OrderedDict[Unfinished, None]) -> None:
     """Evict the oldest, but none whose head lies unread: it is let in, or refused, in the next turn.
 
     In a storm thousands are accepted before the first is read; from one address, too, where a proxy stands
@@ -245,12 +258,7 @@ class Handshake(asyncio.Protocol):
     @property
     def has_unread(self) -> bool:
         """Say whether the peer has sent something that nobody has read yet."""
-        bare = None if self.transport is None else self.transport.get_extra_info("socket")
-        if bare is None or bare.fileno() < 0:
-            return False
-        looking = select.poll()
-        looking.register(bare.fileno(), select.POLLIN)
-        return bool(looking.poll(0))
+        return has_unread(None if self.transport is None else self.transport.get_extra_info("socket"))
 
     def _too_slow(self) -> None:
         self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request head did not come in time")

@@ -8,7 +8,9 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from http import HTTPStatus
+from zoneinfo import ZoneInfo
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -30,9 +32,11 @@ from voltyard.kernel.limits import (
     PIECES_MAX,
     PING_S,
     SILENCE_S,
+    SILENCE_UNPINGED_S,
     TLS_REFRESH_S,
 )
 from voltyard.kernel.log import logger
+from voltyard.quirks import find
 from voltyard.speech import Entry, GatewayStarted, Hello, Superseded, Thanked, Welcome
 
 TICK_S = 1.0
@@ -317,7 +321,7 @@ class Gateway:
         )
         match welcome.entry:
             case Entry.WELCOME:
-                self._open(handshake, protocol, welcome.charger_id, session_id)
+                self._open(handshake, protocol, welcome, session_id)
             case Entry.UNKNOWN:
                 handshake.refuse(HTTPStatus.NOT_FOUND, f"no charger {name!r} is registered here")
             case Entry.WRONG_PASSWORD:
@@ -344,9 +348,18 @@ class Gateway:
                     ("Retry-After", "600"),
                 )
 
-    def _open(self, handshake: Handshake, protocol: str | None, charger_id: str, session_id: str) -> None:
+    def _open(self, handshake: Handshake, protocol: str | None, welcome: Welcome, session_id: str) -> None:
         assert self._group is not None
-        exchange = Exchange(charger_id, session_id, bus=self._bus, clock=self._clock, recorder=self._recorder)
+        charger_id = welcome.charger_id
+        exchange = Exchange(
+            charger_id,
+            session_id,
+            bus=self._bus,
+            clock=self._clock,
+            recorder=self._recorder,
+            quirks=find(welcome.vendor, welcome.model, welcome.firmware),
+            zone=_zone(welcome.timezone),
+        )
         charger_socket = ChargerSocket(exchange, self._gone, self._recorder)
         before = self._sockets.get(charger_id)
         self._sockets[charger_id] = (exchange, charger_socket)
@@ -398,11 +411,24 @@ class Gateway:
     def _look_after(self, exchange: Exchange, charger_socket: ChargerSocket, now: float) -> None:
         exchange.tick(now)
         silent_s = now - exchange.heard_at
-        if silent_s >= SILENCE_S:
+        if not exchange.quirks.is_pinged:  # its heartbeats have to do (quirk Q13)
+            if silent_s >= SILENCE_UNPINGED_S:
+                charger_socket.abort()
+        elif silent_s >= SILENCE_S:
             charger_socket.abort()
         elif silent_s >= PING_S and not exchange.is_pinged:
             exchange.is_pinged = True
             charger_socket.ping()
+
+
+def _zone(name: str) -> tzinfo:
+    """Return a time zone, UTC for one that this machine does not know."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError):
+        return UTC
 
 
 class _Farewell(WSListener):

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from voltyard.gateway.handshake import Handshake, Waiting
+from voltyard.gateway.handshake import Handshake, Waiting, has_unread
 from voltyard.kernel.limits import HANDSHAKE_S
 from voltyard.kernel.log import logger
 
@@ -92,6 +92,11 @@ class TlsSocket:
         self._socket = fresh
         self.address = address
         self.is_gone = False
+
+    @property
+    def has_unread(self) -> bool:
+        """Say whether the peer has sent something that nobody has read yet."""
+        return has_unread(self._socket)
 
     def evict(self) -> None:
         """Go at once: others wait at the door. Whoever does the handshake notices, and closes."""

@@ -29,12 +29,14 @@ HANDSHAKE_S = 10.0
 """A socket that has not finished its upgrade by then is closed."""
 HANDSHAKES_PER_ADDRESS_MAX = 512
 """Half-open handshakes that one address may hold."""
-HANDSHAKES_MAX = 16_384
+HANDSHAKES_MAX = 8_192
 """Half-open handshakes in all; after a failure of the network a whole fleet comes in one second."""
 PING_S = 60.0
 """A silent socket is pinged after this time …"""
 SILENCE_S = 150.0
 """… and closed after this one."""
+SILENCE_UNPINGED_S = 900.0
+"""… or, for chargers that bear no pings, after this one."""
 HEARTBEAT_S = 300
 """The heartbeat interval that a charger is told."""
 PENDING_RETRY_S = 60
@@ -162,6 +164,7 @@ UNKNOWN_CHARGERS_HELD_DAYS = 1
 assert AUTHORISE_BUDGET_S < ANSWER_BUDGET_S < CALL_DEADLINE_S < COMMAND_TIMEOUT_MAX_S < HTTP_TIMEOUT_S
 assert LEASE_S > 3 * LEASE_BEAT_S
 assert PING_S * 2 < SILENCE_S
+assert HEARTBEAT_S * 2 < SILENCE_UNPINGED_S
 assert HANDSHAKES_PER_ADDRESS_MAX < HANDSHAKES_MAX
 assert PAGE_DEFAULT <= PAGE_MAX
 assert UPLOAD_HOURS_MAX <= ADDRESS_HOURS < 24 * RECEIVED_DAYS <= 24 * TRANSFER_DAYS

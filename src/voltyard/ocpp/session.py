@@ -253,6 +253,11 @@ class Session:
             return waiting if earliest is None else min(earliest, waiting)
         return earliest
 
+    def heed(self, *, is_half_duplex: bool, is_id_loose: bool) -> None:
+        """Take the peer from now on for one like this; who it is may be known only after its first words."""
+        self._half_duplex = is_half_duplex
+        self._id_loose = is_id_loose
+
     def received(self, text: bytes | str, now: float) -> Effects:
         """Take in one websocket message."""
         if self._over:

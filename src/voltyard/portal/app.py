@@ -12,34 +12,44 @@ from voltyard.kernel.context import Context
 from voltyard.portal import (
     account,
     cards,
+    charger_commands,
     charger_configuration,
+    charger_diagnostics,
     charger_findings,
+    charger_logs,
     charger_parameters,
     charger_reservations,
+    charger_updates,
     chargers,
     dashboard,
     live,
     locations,
+    runs,
     session,
     transactions,
 )
 from voltyard.portal.shell import Shell, show_error
 from voltyard.web.door import open_door
-from voltyard.web.doorway import furnish
+from voltyard.web.doorway import furnish, larger
 
 ROOMS = (
     session,
     dashboard,
     locations,
     chargers,
+    runs,
     cards,
     transactions,
     account,
     live,
+    charger_logs,
+    charger_diagnostics,
+    charger_commands,
     charger_findings,
     charger_reservations,
     charger_configuration,
     charger_parameters,
+    charger_updates,
 )
 GZIP_BYTES_MIN = 1_000
 
@@ -59,7 +69,7 @@ def build(ctx: Context) -> FastAPI:
     for room in ROOMS:
         app.include_router(room.router)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN)
-    furnish(app, open_door("portal", ctx), show_error)
+    furnish(app, open_door("portal", ctx), show_error, larger(charger_updates.LARGER))
     return app
 
 

@@ -259,45 +259,6 @@ async def show_transactions(here: Here, charger_id: str, after: str = "") -> Res
     return here.page("charger_transactions.html", tab="transactions", after=after, **values)
 
 
-@router.get("/chargers/{charger_id}/details")
-async def show_details(here: Here, charger_id: str) -> Response:
-    """Show what a charger is, and what can be changed of it."""
-    values = await here.read(frame, charger_id)
-    form = shells.Form({"name": values["charger"].name}, {})
-    return here.page(
-        "charger_details.html", tab="details", form=form, ocpp_url=here.ctx.settings.ocpp_url, **values
-    )
-
-
-@router.post("/chargers/{charger_id}/rename")
-async def rename(here: Here, charger_id: str, name: Text = "") -> Response:
-    """Give a charger a name."""
-    try:
-        await here.work(chargers.rename, charger_id, name)
-    except Invalid as wrong:
-        values = await here.read(frame, charger_id)
-        return here.page(
-            "charger_details.html",
-            status=status_of(type(wrong)),
-            tab="details",
-            form=refused({"name": name}, wrong),
-            ocpp_url=here.ctx.settings.ocpp_url,
-            **values,
-        )
-    return here.go(f"/chargers/{charger_id}/details", _("Saved."))
-
-
-@router.post("/chargers/{charger_id}/unlink")
-async def unlink(here: Here, charger_id: str) -> Response:
-    """Take a charger out of its location."""
-    charger = await here.read(chargers.get, charger_id)
-    assert charger.location_id is not None, "an unclaimed charger is seen by nobody"
-    await here.work(chargers.unlink, charger.location_id, charger_id)
-    return here.go(
-        f"/locations/{charger.location_id}/chargers", _("The charger is unlinked and can be added again.")
-    )
-
-
 # --- asking ---------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,16 @@ def percent(value: float | None, locale: str = "en") -> str:
     return NONE if value is None else f"{_number(value, 0, locale)}{GAP}%"
 
 
+def size(size_bytes: int, locale: str = "en") -> str:
+    """Write how large a file is, in the unit that people know."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB"):  # noqa: B007 - the last one counts
+        if value < 999.5 or unit == "GB":
+            break
+        value /= 1000
+    return f"{_number(value, 0 if unit == 'B' or value >= 99.95 else 1, locale)}{GAP}{unit}"
+
+
 def duration(lasting: timedelta | None) -> str:
     """Write a duration with its two largest units."""
     if lasting is None:
@@ -67,6 +77,15 @@ def duration(lasting: timedelta | None) -> str:
         return f"{hours}{GAP}h {minutes:02}{GAP}min"
     days, hours = divmod(hours, 24)
     return f"{days}{GAP}d {hours}{GAP}h"
+
+
+def latency(latency_s: float | None, locale: str = "en") -> str:
+    """Write how long an answer took, below a second in milliseconds."""
+    if latency_s is None:
+        return NONE
+    if latency_s < 0.9995:
+        return f"{_number(latency_s * 1000, 0, locale)}{GAP}ms"
+    return f"{_number(latency_s, 1 if latency_s < 9.95 else 0, locale)}{GAP}s"
 
 
 def average_w(energy_wh: float, lasting: timedelta) -> float | None:

@@ -147,7 +147,8 @@ def _profile(part: str, within: str = "") -> tuple[Field, ...]:
         _instant(f"{schedule}.startSchedule", _("Starts"), **more),
         _number(f"{schedule}.duration", _("Lasts, in seconds"),
                 hint=_("Empty: the last period goes on."), **more),
-        Field(f"{schedule}.minChargingRate", _("Least useful limit"), FieldKind.DECIMAL, least=0, most=INT_MAX,
+        Field(f"{schedule}.minChargingRate", _("Least useful limit"), FieldKind.DECIMAL, least=0,
+              most=INT_MAX,
               hint=_("Below it, charging makes no sense for the car."), **more),
     )  # fmt: skip
 
@@ -281,8 +282,8 @@ PROFILES: Final[Mapping[str, tuple[CommandForm, ...]]] = MappingProxyType(
                     _choice("updateType", _("Kind"), ("Full", "Differential"), is_required=True,
                             default="Full", hint=_("Full replaces the list, Differential changes it.")),
                     Field("localAuthorizationList", _("Cards"), FieldKind.CARDS,
-                          hint=_("One a line: tag, then Accepted, Blocked, Expired or Invalid, then the expiry "
-                                 "and the parent tag or – for none. A tag alone takes it off a Differential "
+                          hint=_("One a line: tag, then Accepted, Blocked, Expired or Invalid, then "
+                                 "the expiry and the parent tag or – for none. A tag alone takes it off a Differential "
                                  "list. Example: 04A2B8C1 Accepted 2027-12-31T23:59")),
                 ),
                 _("The next change of the cards here overwrites it."),
@@ -389,7 +390,8 @@ PROFILES: Final[Mapping[str, tuple[CommandForm, ...]]] = MappingProxyType(
                           is_required=True, length=128, hint=_("As GetInstalledCertificateIds told it.")),
                     Field("certificateHashData.issuerKeyHash", _("Hash of the issuer's key"),
                           is_required=True, length=128),
-                    Field("certificateHashData.serialNumber", _("Serial number"), is_required=True, length=40),
+                    Field("certificateHashData.serialNumber", _("Serial number"), is_required=True,
+                          length=40),
                 ),
                 _CUTS_OFF,
             ),
@@ -418,7 +420,7 @@ class Wrong(Exception):
 def build(
     form: CommandForm, values: Mapping[str, str], zone: tzinfo
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the payload that was typed in, and what is wrong with which field; times are local to ``zone``."""
+    """Return the payload that was typed in, and what is wrong with which field; times are of ``zone``."""
     payload: dict[str, Any] = {}
     errors: dict[str, str] = {}
     typed = {field.name: values.get(field.name, "").strip() for field in form.fields}

@@ -71,7 +71,14 @@ class Shell:
             "locale": language,
             "with_query": with_query,
         }
-        for show in (formats.counted, formats.energy, formats.power, formats.current, formats.percent):
+        for show in (
+            formats.counted,
+            formats.energy,
+            formats.power,
+            formats.current,
+            formats.percent,
+            formats.latency,
+        ):
             environment.filters[show.__name__] = _in_locale(show, language)
         environment.filters["duration"] = formats.duration
         environment.filters["capitalize_first"] = sentence

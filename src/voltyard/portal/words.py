@@ -120,6 +120,23 @@ COMMAND: Final[Mapping[str, str]] = {
     "SetKey": _("Change a parameter"),
     "ChangeConfiguration": _("Change a parameter"),
     "GetKeys": _("Read the parameters"),
+    "SetAvailability": _("Change availability"),
+    "Trigger": _("Ask for a message"),
+    "TriggerExtended": _("Ask for a message"),
+    "SetLimit": _("Set a limit"),
+    "ClearLimit": _("Clear limits"),
+    "TellComposite": _("Read the limits"),
+    "ReplaceCards": _("Send cards"),
+    "UpdateCards": _("Send cards"),
+    "TellCardsVersion": _("Read the version of the cards"),
+    "Reserve": _("Reserve"),
+    "SendDiagnostics": _("Fetch diagnostics"),
+    "SendLog": _("Fetch the charger's log"),
+    "UpdateSignedFirmware": _("Update firmware"),
+    "TellCertificates": _("List the certificates"),
+    "UseCertificate": _("Hand over a signed certificate"),
+    "ForgetCards": _("Forget cached cards"),
+    "TellVendor": _("Vendor message"),
     "GetConfiguration": _("Read the parameters"),
     "ChangeAvailability": _("Change availability"),
     "TriggerMessage": _("Ask for a message"),
@@ -142,10 +159,6 @@ COMMAND: Final[Mapping[str, str]] = {
     "ClearCache": _("Forget cached cards"),
     "DataTransfer": _("Vendor message"),
 }
-STARTS = frozenset(("StartCharging", "RemoteStartTransaction", "RequestStartTransaction"))
-STOPS = frozenset(("StopCharging", "RemoteStopTransaction", "RequestStopTransaction"))
-RESTARTS = frozenset(("Restart", "Reset"))
-UNLOCKS = frozenset(("Unlock", "UnlockConnector"))
 
 OUTCOME: Final[Mapping[str, Look]] = {
     "prepared": Look(_("Asking the charger"), "info"),
@@ -221,12 +234,54 @@ LOCAL_LIST: Final[Mapping[str, Look]] = {
     ),
 }
 
+PROFILE: Final = (
+    _("No proof: neither password nor encryption."),
+    _("A password, over a connection that is not encrypted."),
+    _("A password, over an encrypted connection (TLS)."),
+    _("A certificate of its own, over an encrypted connection (TLS)."),
+)
+
+ENTRY: Final[Mapping[str, str]] = {
+    "wrong_password": _("The password was missing or wrong."),
+    "not_tls": _("It came without TLS, and the security profile asks for it: type the wss address into it."),
+    "no_certificate": _("It came without a certificate, and the security profile asks for one."),
+    "wrong_certificate": _("Its certificate was not good: expired, revoked, or of another charger."),
+}
+
+PAPER: Final[Mapping[str, Look]] = {
+    "asked": Look(_("Being signed"), "info"),
+    "signed": Look(_("On its way"), "info"),
+    "accepted": Look(_("In force"), "good"),
+    "rejected": Look(_("Rejected by the charger"), "bad"),
+    "replaced": Look(_("Replaced"), "mute"),
+    "revoked": Look(_("Revoked"), "mute"),
+    "refused": Look(_("Not signed"), "bad"),
+    "failed": Look(_("Not signed"), "bad"),
+}
+
+SECURITY: Final[Mapping[str, str]] = {
+    "FirmwareUpdated": _("The firmware was updated"),
+    "FailedToAuthenticateAtCentralSystem": _("It could not log in here"),
+    "CentralSystemFailedToAuthenticate": _("The server could not prove who it is"),
+    "SettingSystemTime": _("Its clock was set"),
+    "StartupOfTheDevice": _("It started"),
+    "ResetOrReboot": _("It restarted"),
+    "SecurityLogWasCleared": _("Its security log was cleared"),
+    "ReconfigurationOfSecurityParameters": _("A security setting was changed"),
+    "MemoryExhaustion": _("It ran out of memory"),
+    "InvalidMessages": _("It received messages that make no sense"),
+    "AttemptedReplayAttacks": _("Somebody repeated old messages to it"),
+    "TamperDetectionActivated": _("Somebody opened or tampered with it"),
+    "InvalidFirmwareSignature": _("New firmware was not signed rightly"),
+    "InvalidFirmwareSigningCertificate": _("New firmware was signed by somebody it does not trust"),
+    "InvalidCentralSystemCertificate": _("The server's certificate was not good"),
+    "InvalidChargePointCertificate": _("A new certificate of its own was not good"),
+    "InvalidTLSVersion": _("The server spoke a version of TLS that it refuses"),
+    "InvalidTLSCipherSuite": _("The server offered no encryption that it takes"),
+}
+
 LANGUAGE: Final[Mapping[str, str]] = {"en": "English", "nl": "Nederlands", "da": "Dansk"}
 THEME: Final[Mapping[str, str]] = {"auto": _("As my device"), "light": _("Light"), "dark": _("Dark")}
-
-OFFLINE = _("The charger is offline: check its power and network.")
-PENDING = _("Asking the charger …")
-SILENT = _("The charger gave no answer in time. Look whether something happened before you try again.")
 
 # What to type into a field that was left empty, where the error could only say what is allowed.
 EMPTY: Final[Mapping[str, str]] = {"identity": _("Type the serial number from the sticker")}
@@ -284,45 +339,6 @@ def verdict(code: str) -> Look:
 def command(kind: str) -> str:
     """Return what a command does; an unknown one keeps its own name."""
     return COMMAND.get(kind, kind)
-
-
-def outcome(kind: str, status_code: str, word: str, *, is_plugged: bool = False) -> Look:
-    """Return what became of a command, in a sentence; only the charger's own word tells more."""
-    if status_code in {"prepared", "sent"}:
-        return Look(PENDING, "info")
-    if status_code == "offline":
-        return Look(OFFLINE, "warn")
-    if status_code == "expired":
-        return Look(SILENT, "warn")
-    if status_code == "rejected":
-        return Look(_rejection(word), "bad")
-    if word in {"UnlockFailed", "NotSupported"}:
-        return Look(_("The charger could not unlock the connector."), "bad")
-    return Look(_acceptance(kind, is_plugged=is_plugged), "good")
-
-
-def _rejection(word: str) -> str:
-    if word == "TooManyWaiting":
-        return _("Too many requests wait for this charger: try again in a minute.")
-    if word in {"NotSendable", "NotSupported", "NotImplemented"}:
-        return _("This charger cannot do that.")
-    if word == "UnlockFailed":
-        return _("The charger could not unlock the connector.")
-    return _("Rejected by the charger.")
-
-
-def _acceptance(kind: str, *, is_plugged: bool) -> str:
-    if kind in STARTS:
-        if is_plugged:
-            return _("Accepted: the charger is starting.")
-        return _("Accepted: waiting for the cable.")
-    if kind in STOPS:
-        return _("Accepted: the charger is stopping.")
-    if kind in RESTARTS:
-        return _("Accepted: the charger restarts and is back in a minute or two.")
-    if kind in UNLOCKS:
-        return _("The connector is unlocked.")
-    return _("Accepted by the charger.")
 
 
 def help_for(code: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from voltyard.cards import service as cards
 from voltyard.cards.service import tag_key
+from voltyard.chargers import findings
 from voltyard.chargers import service as chargers
 from voltyard.chargers.events import subject
 from voltyard.chargers.service import SKEW, Charger, Connector, Place, believed, is_believed
@@ -23,7 +24,7 @@ from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import NotFound
 from voltyard.kernel.ids import new_id
-from voltyard.speech import ConnectorStatus, Started, StatusTold
+from voltyard.speech import ConnectorStatus, FlawTold, Started, StatusTold
 from voltyard.transactions import store
 from voltyard.transactions.events import AwaitStart, TransactionChanged
 
@@ -130,6 +131,7 @@ def _make(work: Work, place: Place, connector: Connector, waiting: AwaitStart) -
     store.insert_started(work, [row])
     made = store.find_by_start_keys(work, [key])[key]
     store.adopt_samples(work, place.charger_id, connector.number, waiting.asked_at, made.number)
+    findings.told(work, [FlawTold(place.charger_id, "missing_start", 1, "", "")])
     _emit(work, made, "started")
 
 

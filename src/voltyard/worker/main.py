@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from voltyard.accounts import service as accounts
-from voltyard.chargers import calls, certificates, commands, runs, security, transfers
+from voltyard.chargers import calls, certificates, commands, findings, runs, security, transfers
 from voltyard.chargers import service as chargers
 from voltyard.kernel import leases
 from voltyard.kernel.actor import system
@@ -36,6 +36,8 @@ async def keep_house(ctx: Context) -> None:
         pass  # in bites, so that nobody waits long for the writer
     await transfers.forget_old(ctx)
     while await ctx.db.work(ACTOR, runs.forget_old):
+        pass
+    while await ctx.db.work(ACTOR, findings.forget_old):
         pass
     while await ctx.db.work(ACTOR, security.forget_old):
         pass

@@ -48,7 +48,10 @@ def changing(card: Card, **over: object):
 async def due(ctx: Context) -> list[str]:
     """Return which duties towards chargers are due within a while, and take them away."""
     ctx.clock.advance(60)
-    return sorted(job.kind for job in await ctx.db.work(SYSTEM, jobs.claim, "test", most=100))
+    found = await ctx.db.work(SYSTEM, jobs.claim, "test", most=100)
+    for job in found:
+        await ctx.db.work(SYSTEM, jobs.done, job.id, "test")
+    return sorted(job.kind for job in found)
 
 
 async def test_chargers_follow_cards_and_forget_those_that_can_charge_no_longer(ctx: Context):

@@ -13,6 +13,7 @@ from voltyard.gateway.recorder import Recorder
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import FakeClock
 from voltyard.kernel.errors import VoltyardError
+from voltyard.quirks import NONE, Quirks
 from voltyard.speech import (
     Ask,
     Asked,
@@ -63,6 +64,9 @@ class Wire:
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
+
+    def abort(self) -> None:
+        self.closed = (1006, "")
 
     def pause(self) -> None:
         assert not self.is_paused
@@ -137,12 +141,16 @@ class FakeDesk:
 class Conversation:
     """An exchange with a wire, a bus, a clock and a desk; leave it with `end`."""
 
-    def __init__(self, bus: LocalBus, clock: FakeClock, session_id: str = SESSION) -> None:
+    def __init__(
+        self, bus: LocalBus, clock: FakeClock, session_id: str = SESSION, quirks: Quirks = NONE
+    ) -> None:
         self.bus, self.clock = bus, clock
         self.wire = Wire()
         self.desk = FakeDesk(clock)
         self.recorder = Recorder(bus=bus, clock=clock)
-        self.exchange = Exchange(CHARGER, session_id, bus=bus, clock=clock, recorder=self.recorder)
+        self.exchange = Exchange(
+            CHARGER, session_id, bus=bus, clock=clock, recorder=self.recorder, quirks=quirks
+        )
         self.task: asyncio.Task[None] | None = None
 
     async def begin(self, *, has_desk: bool = True) -> Conversation:

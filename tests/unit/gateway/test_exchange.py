@@ -5,16 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.unit.gateway.peers import CHARGER, SESSION, Conversation, Wire, settle, until
-from voltyard.gateway.exchange import BACKLOG_MAX, GOOD_BYE_BUDGET_S
+from voltyard.gateway.exchange import BACKLOG_MAX, GOOD_BYE_BUDGET_S, Exchange
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import FakeClock
 from voltyard.kernel.errors import ChargerOffline, Forbidden, Invalid, TimedOut, TooMany, Unavailable
 from voltyard.kernel.limits import ANSWER_BUDGET_S, ASK_QUEUE_ORIGIN_MAX, FRAME_BYTES_MAX, INWARD_QUEUE_MAX
-from voltyard.speech import Answer, AnswerRefused, Beat, Booted, SetKey, Thanks, Told
+from voltyard.quirks import NONE, Quirks
+from voltyard.speech import (
+    Answer,
+    AnswerRefused,
+    Beat,
+    Booted,
+    Registration,
+    Restart,
+    SetKey,
+    Thanks,
+    Told,
+    Welcomed,
+)
 
 
 @pytest.fixture
@@ -366,3 +380,39 @@ async def test_nothing_happens_before_the_socket_is_there(bus, clock):
     talk.exchange.leave(1000, "never mind")
     assert talk.exchange.is_over
     assert Wire().closed is None
+
+
+async def test_a_charger_that_fears_good_byes_is_dropped_without_one(bus, clock):  # quirk Q11
+    talk = await Conversation(bus, clock, quirks=Quirks(is_dropped_abruptly=True)).begin()
+    talk.exchange.leave(1012, "restarting")
+    assert talk.wire.closed == (1006, "")
+    await talk.end()
+
+
+async def test_what_a_model_is_known_for_counts_from_its_boot(talk):
+    assert talk.exchange.quirks == NONE
+    talk.desk.reply = Welcomed(Registration.ACCEPTED, talk.clock.now(), 300)
+    talk.call("1", "BootNotification", {"chargePointVendor": "EN+", "chargePointModel": "AC011K"})
+    await until(lambda: talk.wire.sent)
+    assert talk.exchange.quirks.is_id_loose
+    told = talk.ask(Restart())
+    await until(lambda: talk.calls)
+    talk.exchange.received(b'[3,"another id",{"status":"Accepted"}]')
+    outcome = await told
+    assert isinstance(outcome, Told)
+    assert outcome.outcome == Answer(is_accepted=True, status="Accepted", payload='{"status":"Accepted"}')
+
+
+async def test_times_without_an_offset_are_in_the_zone_of_the_location(bus, clock):  # quirk Q35
+    talk = Conversation(bus, clock)
+    talk.exchange = Exchange(
+        CHARGER, SESSION, bus=bus, clock=clock, recorder=talk.recorder, zone=ZoneInfo("Europe/Amsterdam")
+    )
+    await talk.begin()
+    talk.desk.reply = Thanks()
+    talk.call("1", "StatusNotification", {
+        "connectorId": 1, "errorCode": "NoError", "status": "Available", "timestamp": "2026-07-01T12:00:00",
+    })  # fmt: skip
+    await until(lambda: talk.desk.heard)
+    assert talk.desk.heard[0].said.told_at.astimezone(UTC).hour == 10
+    await talk.end()

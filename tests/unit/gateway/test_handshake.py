@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 
 import pytest
 from hypothesis import given
@@ -24,8 +25,8 @@ GOOD = (
 class Wire(asyncio.Transport):
     """A socket that remembers what was done to it."""
 
-    def __init__(self, address: str = "192.0.2.1") -> None:
-        super().__init__({"peername": (address, 4711)})
+    def __init__(self, address: str = "192.0.2.1", bare: socket.socket | None = None) -> None:
+        super().__init__({"peername": (address, 4711), "socket": bare})
         self.written = b""
         self.is_closed = False
         self.is_aborted = False
@@ -51,9 +52,11 @@ class Door:
         self.waiting = Waiting()
         self.admitted: list[Handshake] = []
 
-    def knock(self, data: bytes = b"", address: str = "192.0.2.1") -> tuple[Handshake, Wire]:
+    def knock(
+        self, data: bytes = b"", address: str = "192.0.2.1", bare: socket.socket | None = None
+    ) -> tuple[Handshake, Wire]:
         knocking = Handshake(self.waiting, self.admitted.append)
-        wire = Wire(address)
+        wire = Wire(address, bare)
         knocking.connection_made(wire)
         if data:
             knocking.data_received(data)
@@ -161,6 +164,25 @@ async def test_the_oldest_of_all_goes_when_all_together_hold_too_many(door):
     assert [each.is_aborted for _, each in knocks[:2]] == [True, False]
     assert door.admitted == [newcomer]
     assert not wire.is_aborted
+
+
+async def test_nobody_has_to_go_whose_head_lies_unread(door):
+    # A storm through a proxy: thousands are accepted before the first is read.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(GOOD)
+        spoke, spoken = door.knock(bare=ours)
+        silent, silence = door.knock()
+        for _ in range(HANDSHAKES_PER_ADDRESS_MAX - 2):
+            door.knock(b"GET")
+        door.knock(b"GET")
+        assert spoke.has_unread
+        assert not silent.has_unread
+        assert (spoken.is_aborted, silence.is_aborted) == (False, True)
+        # Nobody who is silent is looked for among all of them: a crowd of those who spoke is let be.
+        crowd = Door()
+        knocks = [crowd.knock(bare=ours) for _ in range(HANDSHAKES_PER_ADDRESS_MAX + 5)]
+        assert not any(wire.is_aborted for _, wire in knocks)
 
 
 async def test_whoever_goes_is_forgotten(door):

@@ -90,3 +90,12 @@ def test_a_zone_is_named_where_its_clocks_show_another_hour():
     assert formats.zone_name(at, ZoneInfo("Europe/Copenhagen"), AMSTERDAM) == ""
     assert formats.zone_name(at, AMSTERDAM, ZoneInfo("UTC")) == "Amsterdam"
     assert formats.zone_name(at, ZoneInfo("Europe/Copenhagen"), ZoneInfo("UTC"), "da") == "København"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (123_456, "123 kB"), (64 * 1024**2, "67.1 MB"),
+     (999_600, "1.0 MB"), (5_000_000_000_000, "5,000 GB")],
+)  # fmt: skip
+def test_the_size_of_a_file_is_written_in_the_unit_that_people_know(size_bytes: int, text: str):
+    assert formats.size(size_bytes).replace(formats.GAP, " ") == text

@@ -62,33 +62,6 @@ def test_each_end_of_a_command_has_a_badge(status: CommandStatus):
     assert words.OUTCOME[status].tone in TONES
 
 
-@pytest.mark.parametrize(
-    ("kind", "status", "word", "said"),
-    [
-        ("StartCharging", "prepared", "", "Asking the charger …"),
-        ("StartCharging", "offline", "ChargerOffline", words.OFFLINE),
-        ("StartCharging", "expired", "NoAnswer", words.SILENT),
-        ("RemoteStartTransaction", "executed", "Accepted", "Accepted: waiting for the cable."),
-        ("RemoteStopTransaction", "executed", "Accepted", "Accepted: the charger is stopping."),
-        ("RemoteStartTransaction", "rejected", "Rejected", "Rejected by the charger."),
-        ("RemoteStartTransaction", "rejected", "TooManyWaiting", "Too many requests wait for this charger"),
-        ("Reset", "rejected", "NotSendable", "This charger cannot do that."),
-        ("Reset", "executed", "Accepted", "Accepted: the charger restarts"),
-        ("UnlockConnector", "executed", "Unlocked", "The connector is unlocked."),
-        ("UnlockConnector", "executed", "UnlockFailed", "The charger could not unlock the connector."),
-        ("UnlockConnector", "rejected", "UnlockFailed", "The charger could not unlock the connector."),
-        ("ClearCache", "executed", "Accepted", "Accepted by the charger."),
-    ],
-)
-def test_what_became_of_a_command_is_a_sentence(kind: str, status: str, word: str, said: str):
-    assert words.outcome(kind, status, word).word.startswith(said)
-
-
-def test_with_the_cable_in_an_accepted_start_waits_for_nothing():
-    look = words.outcome("RemoteStartTransaction", "executed", "Accepted", is_plugged=True)
-    assert look.word == "Accepted: the charger is starting."
-
-
 def test_help_is_there_for_those_who_can_be_helped():
     assert "owner" in words.help_for("forbidden")
     assert words.help_for("card_exists") == ""
