@@ -75,7 +75,7 @@ class Scribe:
         status = {"connectorId": 1, "errorCode": "NoError", "status": "Preparing"}
         await self.say("StatusNotification", status, {})
         await self.say("GetConfiguration", {}, {"configurationKey": [
-            {"key": f"Key{n}", "readonly": n % 2 == 0, "value": "some value " * 8} for n in range(60)
+            {"key": f"Option{n}", "readonly": n % 2 == 0, "value": "some value " * 8} for n in range(60)
         ]}, is_outward=True, origin="system:worker", latency_ms=1_830.0)  # fmt: skip
         await self.say("Authorize", {"idTag": "04A2B8C19D3E80"}, {"idTagInfo": accepted})
         started = {"connectorId": 1, "idTag": "04A2B8C19D3E80", "meterStart": 57300, "timestamp": "2026-11-20T10:01:00Z"}
@@ -188,7 +188,7 @@ async def test_a_call_folds_out_and_is_copied_and_passed_on(visitor: Visitor, sc
     await long.locator("summary").click()
     await expect(long).to_contain_text("Asked by Voltyard")
     await long.get_by_role("link", name=re.compile("Show all .* characters")).click()
-    await expect(page.locator("pre").last).to_contain_text("Key59")
+    await expect(page.locator("pre").last).to_contain_text("Option59")
     await page.get_by_role("link", name="The whole log").click()
     await expect(page.locator(".call-action", has_text="Authorize")).to_be_visible()
 
@@ -196,10 +196,10 @@ async def test_a_call_folds_out_and_is_copied_and_passed_on(visitor: Visitor, sc
 async def test_filters_are_kept_in_the_address_and_narrow_the_log(visitor: Visitor, scribe: Scribe):
     page = visitor.page
     await visitor.go(logs(visitor.world))
-    await page.get_by_label("Status").select_option("failed")
+    await page.get_by_role("combobox", name="Status").select_option("failed")
     await page.wait_for_url("**status=failed**")
     await expect(page.locator(".call-action")).to_have_text(["Odd frame", "Reset", "UnlockConnector"])
-    await page.get_by_label("Status").select_option("")
+    await page.get_by_role("combobox", name="Status").select_option("")
     await page.locator(".chip-menu > summary", has_text="Action").click()
     for name in ("MeterValues", "Authorize"):
         await page.get_by_role("checkbox", name=name, exact=True).check()

@@ -382,3 +382,22 @@ async def test_news_waits_for_a_claim_under_way_and_is_then_a_job_of_its_own(
             await other.commit()
         assert await adding != first
         assert whats(await claim(ctx, BEN)) == ["news"]
+
+
+async def test_many_jobs_are_stored_at_once_and_one_that_waits_already_stays(ctx: Context, clock: FakeClock):
+    await enqueue(ctx, "first", key="b", delay_s=5)
+    asked = [(Errand(name), 1.0, name) for name in "abc"]
+    await ctx.db.work(ACTOR, jobs.enqueue_many, asked)
+    clock.advance(1)
+    assert sorted(decode(job.body, Errand).what for job in await claim(ctx)) == ["a", "c"]
+    clock.advance(4)
+    assert [decode(job.body, Errand).what for job in await claim(ctx)] == ["first"]
+    # What was claimed waits no longer: the same keys again are new jobs.
+    await ctx.db.work(ACTOR, jobs.enqueue_many, asked)
+    clock.advance(1)
+    assert len(await claim(ctx)) == 3
+
+
+async def test_no_jobs_are_no_statement(ctx: Context):
+    await ctx.db.work(ACTOR, jobs.enqueue_many, [])
+    assert await claim(ctx) == []

@@ -48,11 +48,13 @@ def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> None:
     restarted = [key for key, row in known.items() if row.reboot_required_at is not None]
     if restarted:
         store.clear_reboots(work, restarted)
-    for charger_id, row in known.items():
-        if _is_due(row, firmware[charger_id], work.now):
-            jobs.enqueue(
-                work, LookAfterBoot(charger_id), delay_s=delay_s(charger_id), key=f"after-boot:{charger_id}"
-            )
+    due = [
+        (LookAfterBoot(charger_id), delay_s(charger_id), f"after-boot:{charger_id}")
+        for charger_id, row in known.items()
+        if _is_due(row, firmware[charger_id], work.now)
+    ]
+    if due:
+        jobs.enqueue_many(work, due)
 
 
 def _is_due(row: Any, firmware: str, now: datetime) -> bool:

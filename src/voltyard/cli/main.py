@@ -46,10 +46,12 @@ cli = typer.Typer(
 users = typer.Typer(help="People.", no_args_is_help=True)
 tokens = typer.Typer(help="API tokens.", no_args_is_help=True)
 inventory = typer.Typer(help="Chargers that were delivered.", no_args_is_help=True)
+one_charger = typer.Typer(help="What only whoever runs the installation may do.", no_args_is_help=True)
 sim = typer.Typer(help="Virtual chargers.", no_args_is_help=True)
 cli.add_typer(users, name="user")
 cli.add_typer(tokens, name="token")
 cli.add_typer(inventory, name="inventory")
+cli.add_typer(one_charger, name="charger")
 cli.add_typer(sim, name="sim")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the embedded database and files.")]
@@ -260,6 +262,31 @@ def _delivered(row: dict[str, Any], columns: Sequence[str], known: Collection[st
     return Delivered(identity, **values)
 
 
+@one_charger.command("lower-profile")
+def lower_profile(
+    identity: Annotated[str, typer.Argument(help="The charger's identity.")],
+    profile: Annotated[int, typer.Argument(min=0, max=2, help="The security profile to enforce.")],
+    data: Data = None,
+) -> None:
+    """Enforce a lower security profile, for a charger that cannot come with the present one any more."""
+    from voltyard.chargers import security
+    from voltyard.kernel.actor import system
+
+    async def act(ctx: Any) -> None:
+        await ctx.db.work(system("terminal"), security.lower_profile, identity, profile)
+
+    in_parts(load(data=data), act)
+    print(f"security profile {profile} is enforced for {identity} from now on")
+
+
+@one_charger.command("root")
+def show_root(data: Data = None) -> None:
+    """Print the root certificate that chargers have to trust to come over TLS."""
+    from voltyard.chargers import certificates
+
+    print(in_parts(load(data=data), certificates.root_pem), end="")
+
+
 @sim.command("charger")
 def sim_charger(
     url: Annotated[str, typer.Option(help="ws://host:8887/ocpp")],
@@ -269,11 +296,13 @@ def sim_charger(
     control: Annotated[int | None, typer.Option(help="Port for plug, swipe, network and so on.")] = None,
     connectors: Annotated[int, typer.Option(min=1, max=16)] = 1,
     id_tag: Annotated[str, typer.Option(help="The card that the key s swipes.")] = "04A1B2C3",
+    tls_url: Annotated[str, typer.Option(help="wss://host:8888/ocpp, from security profile 2 on.")] = "",
+    root: Annotated[Path | None, typer.Option(help="The root certificate that it trusts, as PEM.")] = None,
 ) -> None:
     """Run one virtual charger."""
     from voltyard.sim import commands
 
-    commands.charger_command(url, identity, password, model, control, connectors, id_tag)
+    commands.charger_command(url, identity, password, model, control, connectors, id_tag, tls_url, root)
 
 
 @sim.command("fleet")

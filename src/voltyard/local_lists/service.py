@@ -189,7 +189,11 @@ def request_sync(work: Work, charger_id: str) -> LocalList:
 
 
 def _enqueue(work: Work, charger_id: str, delay_s: float = 0.0) -> None:
-    jobs.enqueue(work, SyncList(charger_id), delay_s=delay_s, key=f"local-list:{charger_id}")
+    jobs.enqueue(work, SyncList(charger_id), delay_s=delay_s, key=_key(charger_id))
+
+
+def _key(charger_id: str) -> str:
+    return f"local-list:{charger_id}"
 
 
 def _enqueue_later(work: Work, charger_id: str, delay_s: float) -> None:
@@ -200,9 +204,15 @@ def _enqueue_later(work: Work, charger_id: str, delay_s: float) -> None:
 def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> None:
     """Have the lists of booting chargers looked at, where there is a reason; one look-up for all of them."""
     rows = store.find_lists(work, [place.charger_id for place, _ in items])
-    for place, said in items:
-        if _is_due(rows.get(place.charger_id), place, said.firmware, work.now):
-            _enqueue(work, place.charger_id, BOOT_DELAY_S)
+    due = {
+        place.charger_id
+        for place, said in items
+        if _is_due(rows.get(place.charger_id), place, said.firmware, work.now)
+    }
+    if due:
+        jobs.enqueue_many(
+            work, [(SyncList(charger_id), BOOT_DELAY_S, _key(charger_id)) for charger_id in sorted(due)]
+        )
 
 
 def _is_due(row: Any, place: Place, firmware: str | None, now: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ class Asking:
     form: Form
     raw: str
     payload: dict[str, Any] | None
+    left: tuple[str, ...] = ()
+    """Fields of the JSON for which the form has no place."""
 
     @property
     def is_ready(self) -> bool:
@@ -74,8 +76,8 @@ def _from_json(command: CommandForm, raw: str, zone: tzinfo) -> Asking:
         return _broken(command, raw, _("This is not JSON: look for a missing quote, comma or bracket."))
     if not isinstance(payload, dict):
         return _broken(command, raw, _("Write an object, between { and }."))
-    values, _left = ocpp_forms.fill(command, payload, zone)
-    return Asking(command, AS_JSON, Form(values, {}), raw, payload)
+    values, left = ocpp_forms.fill(command, payload, zone)
+    return Asking(command, AS_JSON, Form(values, {}), raw, payload, tuple(left))
 
 
 def _broken(command: CommandForm, raw: str, problem: str) -> Asking:
@@ -97,7 +99,7 @@ def refused(asking: Asking, wrong: Invalid) -> Asking:
             rest.append(problem)
     alert = sentence(wrong.detail) if rest or not errors or asking.mode == AS_JSON else ""
     form = Form(asking.form.values, errors, alert)
-    return Asking(asking.command, asking.mode, form, asking.raw, asking.payload)
+    return replace(asking, form=form)
 
 
 def pretty(value: object) -> str:

@@ -292,10 +292,7 @@ async def update(
     }
     is_typed = chosen == TYPED
     try:
-        if is_typed and not address.strip():
-            raise Invalid(
-                "an address is needed", (("/address", "type where the charger finds the firmware"),)
-            )
+        _check_typed(address if is_typed else TYPED)
         values = await here.read(frame, charger_id)
         wish = Wish(
             retrieve_at=_instant(retrieve_at, values["zone"]),
@@ -303,7 +300,7 @@ async def update(
             retry_interval_s=_whole(retry_interval_s, "retry_interval_s"),
             is_signed=is_signed == "yes",
         )
-        if not is_typed and not is_sure and await here.read(_differs, charger_id, chosen):
+        if not is_typed and not is_sure and await here.read(_is_other, charger_id, chosen):
             form = shells.Form(typed, {})
             return await _page(here, charger_id, status=409, update_form=form, is_unsure=True)
         begun = await firmware.update(
@@ -321,8 +318,13 @@ async def update(
     return _went(here, charger_id, begun)
 
 
-def _differs(work: Work, charger_id: str, firmware_id: str) -> tuple[str, ...]:
-    return firmware.differs(firmware.get(work, firmware_id), chargers.get(work, charger_id))
+def _check_typed(address: str) -> None:
+    if not address.strip():
+        raise Invalid("an address is needed", (("/address", "type where the charger finds the firmware"),))
+
+
+def _is_other(work: Work, charger_id: str, firmware_id: str) -> bool:
+    return bool(firmware.differs(firmware.get(work, firmware_id), chargers.get(work, charger_id)))
 
 
 def _instant(text: str, zone: tzinfo) -> datetime | None:

@@ -55,7 +55,7 @@ def percent(value: float | None, locale: str = "en") -> str:
 def size(size_bytes: int, locale: str = "en") -> str:
     """Write how large a file is, in the unit that people know."""
     value, unit = float(size_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB"):  # noqa: B007 - the last one counts
+    for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5 or unit == "GB":
             break
         value /= 1000

@@ -14,9 +14,10 @@ from voltyard.sim.connector import Connector, Reservation
 from voltyard.sim.envelope import BadPayload, Fields, Payload, written
 from voltyard.sim.outbox import Swipe
 from voltyard.sim.profiles import MAX, TX, TX_DEFAULT, Limit, Profile, read_profile, rounded_down
-from voltyard.sim.station import Station
+from voltyard.sim.station import PROFILE_MAX, Station
 from voltyard.sim.tags import TagInfo, read_tag_info
 from voltyard.sim.upkeep import GRACE_S, RETRY_S, Order, Upkeep
+from voltyard.sim.wallet import KINDS
 
 Answer = Callable[[Station, Upkeep, Fields], Payload]
 
@@ -64,7 +65,10 @@ def _change_availability(station: Station, _upkeep: Upkeep, fields: Fields) -> P
 
 def _change_configuration(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
     name, value = fields.text("key"), fields.text("value")
-    status = station.keys.change(name, value)
+    if name.lower() == "securityprofile":
+        status = station.raise_profile(value)
+    else:
+        status = station.keys.change(name, value)
     if status == "Accepted":
         match name.lower():
             case "heartbeatinterval":
@@ -77,9 +81,21 @@ def _change_configuration(station: Station, _upkeep: Upkeep, fields: Fields) -> 
             case "authorizationkey":
                 # The new password is used for a new connection (security whitepaper, A01).
                 station.after("reconnect", 0, GRACE_S)
+            case "securityprofile":
+                # So is the new profile (A05); should it fail, the charger falls back.
+                station.after("reconnect", 0, GRACE_S)
             case _:
                 pass
     return {"status": status}
+
+
+def _certificate_signed(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
+    is_taken = station.wallet.take(fields.text("certificateChain"), station.plate.identity)
+    if not is_taken:
+        station.tell_security("InvalidChargePointCertificate")
+    elif station.keys.count("SecurityProfile") == PROFILE_MAX:
+        station.after("reconnect", 0, GRACE_S)
+    return _status(accepted=is_taken)
 
 
 def _clear_cache(station: Station, _upkeep: Upkeep, _fields: Fields) -> Payload:
@@ -110,6 +126,30 @@ def _data_transfer(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload
     if message != "Echo":
         return {"status": "UnknownMessageId"}
     return {"status": "Accepted", "data": data or ""}
+
+
+def _delete_certificate(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
+    wanted = fields.inner("certificateHashData")
+    names = ("hashAlgorithm", "issuerNameHash", "issuerKeyHash", "serialNumber")
+    return {"status": station.wallet.delete({name: wanted.text(name) for name in names})}
+
+
+def _extended_trigger_message(station: Station, upkeep: Upkeep, fields: Fields) -> Payload:
+    if fields.text("requestedMessage") != "SignChargePointCertificate":
+        return _trigger_message(station, upkeep, fields)
+    request = station.wallet.request(station.plate.identity, station.keys.text("CpoName"))
+    station.tell("SignCertificate", {"csr": request}, is_triggered=True)
+    return _status(accepted=True)
+
+
+def _get_installed_certificate_ids(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
+    found = station.wallet.ids(fields.choice("certificateType", *sorted(KINDS)))
+    return {"status": "Accepted", "certificateHashData": found} if found else {"status": "NotFound"}
+
+
+def _install_certificate(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
+    kind = fields.choice("certificateType", *sorted(KINDS))
+    return {"status": station.wallet.install(kind, fields.text("certificate"))}
 
 
 def _get_composite_schedule(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
@@ -373,15 +413,20 @@ def _signed_update_firmware(_station: Station, upkeep: Upkeep, fields: Fields) -
 
 ANSWERS: Mapping[str, Answer] = {
     "CancelReservation": _cancel_reservation,
+    "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
     "ChangeConfiguration": _change_configuration,
     "ClearCache": _clear_cache,
     "ClearChargingProfile": _clear_charging_profile,
     "DataTransfer": _data_transfer,
+    "DeleteCertificate": _delete_certificate,
+    "ExtendedTriggerMessage": _extended_trigger_message,
     "GetCompositeSchedule": _get_composite_schedule,
     "GetConfiguration": _get_configuration,
     "GetDiagnostics": _get_diagnostics,
+    "GetInstalledCertificateIds": _get_installed_certificate_ids,
     "GetLocalListVersion": _get_local_list_version,
+    "InstallCertificate": _install_certificate,
     "GetLog": _get_log,
     "RemoteStartTransaction": _remote_start,
     "RemoteStopTransaction": _remote_stop,

@@ -34,6 +34,7 @@ from voltyard.sim.outbox import Saying
 from voltyard.sim.station import Nameplate, Station, Timer
 from voltyard.sim.tags import read_tag_info
 from voltyard.sim.upkeep import Download, Upkeep, Upload
+from voltyard.sim.wallet import Wallet
 
 BOOT_RETRY_S = 60
 """How long to wait when the central system names no interval."""
@@ -110,6 +111,21 @@ class VirtualCharger:
         """The password that the central system has set with AuthorizationKey, if it did."""
         return self._station.keys.text("AuthorizationKey") or None
 
+    @property
+    def wallet(self) -> Wallet:
+        """What it keeps for TLS."""
+        return self._station.wallet
+
+    @property
+    def security_profile(self) -> int:
+        """The security profile that it connects with."""
+        return self._station.keys.count("SecurityProfile")
+
+    @property
+    def is_trying_profile(self) -> bool:
+        """Whether its security profile is new and no connection has proved it yet."""
+        return self._station.profile_before is not None
+
     def is_charging_session(self, connector: int) -> bool:
         """Tell whether a transaction runs at a connector."""
         return self._station.connectors[connector].transaction is not None
@@ -121,9 +137,20 @@ class VirtualCharger:
 
     # The socket
 
+    def fall_back(self, now: datetime) -> list[Effect]:
+        """No connection came about with the new security profile: the old one counts again (A05)."""
+        self._advance(now)
+        before = self._station.profile_before
+        if before is not None:
+            self._station.keys.set_count("SecurityProfile", before)
+            self._station.profile_before = None
+            self._log(f"falls back to security profile {before}")
+        return self._conclude()
+
     def connected(self, now: datetime) -> list[Effect]:
         """The socket is open."""
         self._advance(now)
+        self._station.profile_before = None
         self._drop()
         self._station.is_powered = True
         self._station.timers.pop(("up", 0), None)
@@ -298,7 +325,7 @@ class VirtualCharger:
             case "reboot":
                 self._go_down(self.plate.boot_s)
             case "reconnect":
-                self._hang_up("new password")
+                self._hang_up("new credentials")
             case "up":
                 self._station.is_powered = True
             case "firmware" | "diagnostics":

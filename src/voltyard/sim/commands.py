@@ -19,6 +19,7 @@ from voltyard.sim.charger import VirtualCharger
 from voltyard.sim.control import KEYS, listen_to_keys, serve_control
 from voltyard.sim.fleet import Runner, SimulatedClock, run_fleet
 from voltyard.sim.station import Nameplate
+from voltyard.sim.wallet import CENTRAL
 
 DEFAULT_TAG = "04A1B2C3"
 DEFAULT_CARDS = ("04A1B2C3", "04D4E5F6", "0411223344AABB")
@@ -38,9 +39,16 @@ def charger_command(
     control_port: int | None = None,
     connectors: int = 1,
     id_tag: str = DEFAULT_TAG,
+    tls_url: str = "",
+    trusted: Path | None = None,
 ) -> None:
-    """Run one virtual charger; blocks until Ctrl+C, or q in its terminal."""
-    _run(_one_charger(Nameplate(identity, model, connectors=connectors), url, password, control_port, id_tag))
+    """Run one virtual charger; blocks until Ctrl+C, or q in its terminal.
+
+    It goes to ``tls_url`` from security profile 2 on, and trusts the root in the file from the start.
+    """
+    plate = Nameplate(identity, model, connectors=connectors)
+    root = trusted.read_text("ascii") if trusted is not None else ""
+    _run(_one_charger(plate, url, password, control_port, id_tag, tls_url, root))
 
 
 def fleet_command(
@@ -87,11 +95,19 @@ def read_passwords(text: str) -> dict[str, str]:
 
 
 async def _one_charger(
-    plate: Nameplate, url: str, password: str | None, control_port: int | None, id_tag: str
+    plate: Nameplate,
+    url: str,
+    password: str | None,
+    control_port: int | None,
+    id_tag: str,
+    tls_url: str,
+    root: str,
 ) -> None:
     clock = SimulatedClock(SystemClock())
     machine = VirtualCharger(plate, int(clock.now().timestamp() * 1000), clock.now())
-    runner = Runner(machine, url, password, clock, say)
+    if root and machine.wallet.install(CENTRAL, root) != "Accepted":
+        say("the file with the root holds no root certificate as PEM; it is left out")
+    runner = Runner(machine, url, password, clock, say, tls_url=tls_url)
     async with contextlib.AsyncExitStack() as open_things, asyncio.TaskGroup() as tasks:
         if control_port is not None:
             server = await serve_control(runner, control_port, id_tag)

@@ -101,7 +101,12 @@ def factory_keys(connectors: int, max_a: float) -> dict[str, Key]:
         "MaxChargingProfilesInstalled": Key("32"),
         # Security whitepaper
         "AuthorizationKey": Key("", _is_key),
-        "SecurityProfile": Key("1"),
+        "AdditionalRootCertificateCheck": Key("false"),
+        "CertificateSignedMaxChainSize": Key("10000"),
+        "CertificateStoreMaxLength": Key("10"),
+        "CpoName": Key("", _is_text),
+        # Raised only, see Station.raise_profile.
+        "SecurityProfile": Key("1", lambda value: value in {"1", "2", "3"}),
         # Common vendor keys: free vending, the touch button, the installer's current limit
         "FreeVendEnabled": Key("false", _is_flag),
         "FreeVendIdTag": Key("", _is_tag),

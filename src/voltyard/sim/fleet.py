@@ -9,8 +9,10 @@ import asyncio
 import base64
 import random
 import ssl
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -29,12 +31,16 @@ SUBPROTOCOL = Subprotocol("ocpp1.6")
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
 HANDSHAKE_S = 15.0
+TLS_PROFILE = 2
+CERTIFICATE_PROFILE = 3
+PROFILE_TRIES = 3
+"""How often a charger tries a new security profile before it falls back to the old one."""
 CONNECTS_PER_S = 25
 """How fast a fleet comes online, so that it does not test its own machine first."""
 
 REFUSALS: Mapping[int, str] = {
     401: "the password is wrong or missing",
-    403: "this charger is not let in",
+    403: "this charger is not let in so: it may have to come over TLS or with a certificate",
     404: "the server does not know this address or charger",
     429: "too many attempts",
     503: "the server is not ready",
@@ -82,6 +88,21 @@ def reconnect_pause_s(failures: int, chance: random.Random) -> float:
     return longest_s * chance.uniform(0.5, 1.0)
 
 
+def tls_of(machine: VirtualCharger) -> ssl.SSLContext:
+    """Return what a charger brings for TLS: the roots it trusts, those of its machine if it has none."""
+    roots = "".join(machine.wallet.roots())
+    context = ssl.create_default_context(cadata=roots or None)
+    if machine.wallet.chain:
+        with tempfile.TemporaryDirectory(prefix="voltyard-sim-") as folder:
+            # The library reads files only; they are gone at once.
+            chain, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
+            chain.write_text(machine.wallet.chain)
+            key.touch(mode=0o600)
+            key.write_text(machine.wallet.key)
+            context.load_cert_chain(chain, key)
+    return context
+
+
 class Runner:
     """One virtual charger and its socket; the only place where its effects are done."""
 
@@ -93,10 +114,12 @@ class Runner:
         clock: SimulatedClock,
         say: Say,
         tls: ssl.SSLContext | None = None,
+        tls_url: str = "",
     ) -> None:
         self.machine = machine
         self.identity = machine.plate.identity
         self._url = charger_url(url, self.identity)
+        self._tls_url = charger_url(tls_url, self.identity) if tls_url else ""
         self._password = password
         self._clock = clock
         self._say = say
@@ -187,6 +210,8 @@ class Runner:
             if not await self._live_once():
                 pause_s = reconnect_pause_s(self._failures, self._chance)
                 self._failures += 1
+                if self._failures >= PROFILE_TRIES and self.machine.is_trying_profile:
+                    self.act(lambda machine, now: machine.fall_back(now))
                 self._say(f"{self.identity}: tries again in {pause_s:.1f} s")
                 await asyncio.sleep(pause_s)
 
@@ -212,13 +237,17 @@ class Runner:
 
     async def _open(self) -> ClientConnection | None:
         password = self.machine.password or self._password
-        headers = {} if password is None else {"Authorization": basic_header(self.identity, password)}
+        has_password = password is not None and self.machine.security_profile < CERTIFICATE_PROFILE
+        headers = {"Authorization": basic_header(self.identity, password or "")} if has_password else {}
         ping_s = self.machine.ping_interval_s
+        url = self._tls_url if self._tls_url and self.machine.security_profile >= TLS_PROFILE else self._url
         # Left out rather than None: for wss the library reads None as a contradiction.
-        options: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls}
+        options: dict[str, Any] = {}
+        if url.startswith("wss:"):
+            options = {"ssl": self._tls or tls_of(self.machine)}
         try:
             return await connect(
-                self._url,
+                url,
                 subprotocols=[SUBPROTOCOL],
                 additional_headers=headers,
                 user_agent_header="Voltyard-Sim",
@@ -232,9 +261,9 @@ class Runner:
         except InvalidStatus as refused:
             status = refused.response.status_code
             why = REFUSALS.get(status, "for a reason of its own")
-            self._say(f"{self.identity}: refused with {status} at {self._url}: {why}")
+            self._say(f"{self.identity}: refused with {status} at {url}: {why}")
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as failed:
-            self._say(f"{self.identity}: cannot reach {self._url}: {str(failed) or type(failed).__name__}")
+            self._say(f"{self.identity}: cannot reach {url}: {str(failed) or type(failed).__name__}")
         return None
 
     async def _read(self, socket: ClientConnection) -> None:

@@ -21,6 +21,10 @@ from voltyard.sim.envelope import Payload, written
 from voltyard.sim.outbox import Outbox, Saying, Swipe, Transaction
 from voltyard.sim.profiles import TX, Limit, ProfileShelf, share_out
 from voltyard.sim.tags import KnownTags, TagInfo
+from voltyard.sim.wallet import Wallet
+
+PROFILE_MAX = 3
+"""The highest security profile of the white paper."""
 
 Timer = tuple[str, int]
 """What is due, and for which connector (0: the charger)."""
@@ -66,6 +70,9 @@ class Station:
         self.keys = Configuration(factory_keys(plate.connectors, min(plate.rating_a, plate.fuse_a)))
         self.tags = KnownTags()
         self.profiles = ProfileShelf()
+        self.wallet = Wallet()
+        self.profile_before: int | None = None
+        """The security profile to fall back to, as long as no connection has proved the present one."""
         self.outbox = Outbox(f"{seed & 0xFFFFFFFF:08x}")
         self.timers: dict[Timer, datetime] = {}
         self.log: list[str] = []
@@ -471,6 +478,30 @@ class Station:
         """Forget the reservation: used, cancelled or too old."""
         connector.reservation = None
         self.timers.pop(("reservation", connector.number), None)
+
+    # Security
+
+    def raise_profile(self, value: str) -> str:
+        """Take a higher security profile and return the ConfigurationStatus (white paper, A05).
+
+        Each needs what it stands on: a password, a root that is trusted, a certificate of one's own.
+        """
+        now = self.keys.count("SecurityProfile")
+        if value not in {"1", "2", "3"} or int(value) < now:
+            return "Rejected"
+        wanted = int(value)
+        lacks_root = wanted >= 2 and not self.wallet.roots()
+        if lacks_root or (wanted == PROFILE_MAX and not self.wallet.chain):
+            return "Rejected"
+        status = self.keys.change("SecurityProfile", value)
+        if wanted > now:
+            self.profile_before = now
+        return status
+
+    def tell_security(self, kind: str, info: str = "") -> None:
+        """Tell the central system of something that concerns the charger's safety (white paper, A04)."""
+        payload: Payload = {"type": kind, "timestamp": written(self.now)}
+        self.tell("SecurityEventNotification", payload | ({"techInfo": info} if info else {}))
 
     # Meter values and messages
 
