@@ -27,7 +27,7 @@ for tables in sorted(PACKAGE.glob("*/tables.py")):
 def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
     """Write our column type by its name, and a default that is true or false so that both databases take it.
 
-    As an expression it would have SQLite's table copied, and the copy counts its numbers from the start again.
+    As an expression it would have SQLite's table copied, and the copy gives numbers a second time.
     """
     if kind == "server_default" and isinstance(arg := getattr(item, "arg", None), sa.False_ | sa.True_):
         return "'1'" if isinstance(arg, sa.True_) else "'0'"

@@ -112,13 +112,19 @@ async def storm(port: int, names: list[str], server: psutil.Process) -> Storm:
 
 def storm_table(one: Storm) -> str:
     """Write what a storm came to."""
+    figures = (
+        f"| {one.chargers:,} chargers | {one.accepted:,} | {len(one.refused)} | {one.all_s:.1f} s "
+        f"| {one.p50_s:.1f} s | {one.p99_s:.1f} s | {one.cpu_s / max(one.accepted, 1) * 1000:.2f} ms |"
+    )
+    memory = (
+        f"Memory of the server: {one.before_mib:.0f} MiB before, {one.with_all_mib:.0f} with all, "
+        f"{one.after_mib:.0f} after all had gone, {one.again_mib:.0f} after a second storm."
+    )
     rows = [
         "| Storm of | accepted | refused | all accepted after | p50 | p99 | CPU a charger |",
         "|---|---|---|---|---|---|---|",
-        f"| {one.chargers:,} chargers | {one.accepted:,} | {len(one.refused)} | {one.all_s:.1f} s "
-        f"| {one.p50_s:.1f} s | {one.p99_s:.1f} s | {one.cpu_s / max(one.accepted, 1) * 1000:.2f} ms |",
+        figures,
         "",
-        f"Memory of the server: {one.before_mib:.0f} MiB before, {one.with_all_mib:.0f} with all, "
-        f"{one.after_mib:.0f} after all had gone, {one.again_mib:.0f} after a second storm.",
+        memory,
     ]
     return "\n".join([*rows, *(f"refused: {why}" for why in sorted(set(one.refused))[:5])])

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 
 from tests.certification.point import Payload, Point
-from tests.e2e.server import Person, Server, deliver, make_person
+from tests.e2e.server import Person, Server, deliver, make_person, until
 
 PASSWORD = "0123456789abcdef0123456789abcdef"
 CARD = "CARD1"
@@ -24,6 +25,7 @@ class Lab:
         self.server = server
         self.person: Person = make_person(server)
         deliver(server, *(f"TC-{number},1234,{PASSWORD}" for number in range(CHARGERS)))
+        self.tls_url = ""
         self._numbers = itertools.count()
 
     async def settle(self) -> Station:
@@ -86,6 +88,27 @@ class Station(Point):
         """Return what it was asked with this action, newest first."""
         found = (await self.api("GET", "/commands?limit=100"))["items"]
         return [each for each in found if each["action"] == action]
+
+    async def upload_firmware(self, version: str, **fields: str) -> Payload:
+        """Upload a file of firmware."""
+        async with httpx2.AsyncClient(timeout=30) as http:
+            answer = await http.post(
+                f"{self.person.server.url}/api/v1/firmware",
+                headers=self.person.headers,
+                data={"version": version, **fields},
+                files={"file": ("firmware.bin", f"firmware {version} of {self.identity}".encode())},
+            )
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def until_stage(self, transfer_id: str, stage: str) -> Payload:
+        """Wait until a transfer has come so far."""
+
+        async def there() -> Payload | None:
+            found = await self.person("GET", f"/transfers/{transfer_id}")
+            return found if found["stage"] == stage else None
+
+        return await until(there, f"{transfer_id} is {stage}")
 
 
 @pytest.fixture(scope="module")

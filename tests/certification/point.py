@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ import websockets
 from ocpp.exceptions import OCPPError
 from ocpp.messages import Call, CallResult, _validate_payload
 from websockets.asyncio.client import ClientConnection
+from websockets.typing import Subprotocol
 
 from tests.e2e.library_charger import VERSION, authorization, instant
 from tests.e2e.server import until
@@ -99,11 +100,17 @@ class Point:
 
     # the socket
 
-    async def connect(self, *, tls: ssl.SSLContext | None = None, url: str | None = None) -> None:
-        """Open a socket and listen."""
+    async def connect(
+        self,
+        *,
+        url: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        versions: Sequence[str] = (VERSION,),
+    ) -> None:
+        """Open a socket and listen; ``tls`` is for an address that begins with wss."""
         self._connection = await websockets.connect(
             f"{url or self.url}/{self.identity}",
-            subprotocols=[VERSION],
+            subprotocols=[Subprotocol(version) for version in versions],
             additional_headers=authorization(self.identity, self.password),
             compression=None,
             close_timeout=2,
@@ -220,14 +227,14 @@ class Point:
         async with asyncio.timeout(20):
             return await answered
 
-    async def boot(self) -> Payload:
+    async def boot(self, firmware: str = "1.0") -> Payload:
         """Introduce itself."""
         return await self.say(
             "BootNotification",
             chargePointVendor="Certified",
             chargePointModel="C2",
             chargePointSerialNumber=self.identity,
-            firmwareVersion="1.0",
+            firmwareVersion=firmware,
         )
 
     async def status(self, status: str, connector: int = 1, *, error: str = "NoError") -> None:

@@ -212,9 +212,7 @@ async def test_tc_040_1_configuration_keys_not_supported(cp: Station):
 
 async def test_tc_040_2_configuration_keys_invalid_value(cp: Station):
     rejected = {"status": "Rejected"}
-    asked = await cp.expect(
-        "ChangeConfiguration", rejected, key="MeterValueSampleInterval", value="many"
-    )
+    asked = await cp.expect("ChangeConfiguration", rejected, key="MeterValueSampleInterval", value="many")
     assert (asked["status"], asked["word"]) == ("rejected", "Rejected")
 
 

@@ -1,4 +1,4 @@
-"""The test cases of the other profiles: local list, firmware, reservation, trigger, smart charging: TC_042 … TC_067."""
+"""The test cases of the other profiles, from local lists to smart charging: TC_042 … TC_067."""
 
 from __future__ import annotations
 
@@ -305,9 +305,7 @@ async def test_tc_066_get_composite_schedule(cp: Station):
         "scheduleStart": instant(),
         "chargingSchedule": schedule,
     }
-    asked = await cp.expect(
-        "GetCompositeSchedule", answer, connectorId=1, duration=300, chargingRateUnit="A"
-    )
+    asked = await cp.expect("GetCompositeSchedule", answer, connectorId=1, duration=300, chargingRateUnit="A")
     assert (asked["status"], asked["word"]) == ("executed", "Accepted")
     assert asked["answer"]["chargingSchedule"] == schedule
 

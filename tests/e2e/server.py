@@ -169,15 +169,15 @@ class Person:
     """Somebody who uses REST with a token."""
 
     def __init__(self, server: Server, token: str) -> None:
-        self._server = server
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self.server = server
+        self.headers = self._headers = {"Authorization": f"Bearer {token}"}
 
     async def __call__(self, method: str, path: str, *, status: int | None = None, **json_body: Any) -> Any:
         """Send one request; a status that was not expected fails."""
         async with httpx2.AsyncClient(timeout=30) as client:
             answer = await client.request(
                 method,
-                f"{self._server.url}/api/v1{path}",
+                f"{self.server.url}/api/v1{path}",
                 headers=self._headers,
                 json=json_body or None,
             )

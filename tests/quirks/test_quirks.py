@@ -8,6 +8,7 @@ import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import websockets
@@ -17,8 +18,10 @@ from tests.anomaly.wire import PING, RawCharger, frame
 from tests.factories import SYSTEM, charger_by_identity
 from tests.quirks.yard import CARD, Yard, open_yard
 from tests.unit.gateway.peers import until
+from tests.unit.gateway.test_tls import client_context, house_of, make_world
 from voltyard import quirks
-from voltyard.kernel.limits import PING_S, SILENCE_S
+from voltyard.chargers import commands, parameters
+from voltyard.kernel.limits import PING_S, SILENCE_S, SILENCE_UNPINGED_S
 from voltyard.ocpp import frames, session
 from voltyard.ocpp.v16 import dialect
 from voltyard.quirks import Quirks
@@ -43,6 +46,7 @@ from voltyard.transactions import service as transactions
 NOW = "2026-01-01T12:00:00Z"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSWORD = "4f0e2c1d8a7b"
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
 
 def of(*numbers: int) -> Any:
@@ -198,6 +202,22 @@ async def test_a_malformed_upgrade_is_answered_plainly_and_leaves_no_trace(yard:
     assert logs == []
 
 
+@of(8)
+async def test_tls_has_a_listener_of_its_own_and_asks_for_no_server_name(quirk, tmp_path):
+    world = make_world()
+    async with house_of(world) as house:
+        # A client names no server in the handshake when it knows only an address.
+        async with websockets.connect(
+            f"wss://127.0.0.1:{house.tls_port}/ocpp/CP-1",
+            ssl=client_context(world, tmp_path),
+            subprotocols=["ocpp1.6"],
+            proxy=None,
+        ) as peer:
+            await peer.send('[2,"1","Heartbeat",{}]')
+            assert json.loads(await peer.recv())[0] == 3
+        assert house.desk.hellos[0].is_tls
+
+
 @of(10)
 async def test_of_two_sockets_of_one_charger_the_newest_counts(quirk, yard: Yard):
     async with yard.connect() as old:
@@ -206,6 +226,19 @@ async def test_of_two_sockets_of_one_charger_the_newest_counts(quirk, yard: Yard
             await old.socket.wait_closed()
             await new.call("Heartbeat")
             assert (await charger_by_identity(yard.ctx, yard.charger.identity)).is_online
+
+
+@pytest.mark.parametrize(
+    ("vendor", "code"), [("FoxESS", 1006), ("Voltyard", 1012)], ids=["Q11-known", "Q11-well_behaved"]
+)
+async def test_at_a_restart_a_model_that_needs_it_is_dropped_without_a_good_bye(yard: Yard, vendor, code):
+    async with yard.connect() as peer:
+        await peer.boot(vendor)
+    async with yard.connect() as peer:  # from its last boot on
+        await peer.call("Heartbeat")
+        await yard.stop()
+        await peer.socket.wait_closed()
+        assert peer.socket.close_code == code
 
 
 @of(12)
@@ -238,6 +271,20 @@ async def test_any_message_is_a_sign_of_life_where_pings_are_not_answered(quirk,
         assert (await raw.call(message_id=str(count)))[0] == 3
     assert yard.gateway.open_sockets == 1
     await _pass(yard, SILENCE_S + 5)
+    await until(lambda: yard.gateway.open_sockets == 0)
+    raw.drop()
+
+
+@of(13)
+async def test_a_model_that_bears_no_pings_gets_none_and_may_be_silent_for_longer(quirk, yard: Yard):
+    raw = await RawCharger.connect(yard.port, yard.charger.identity)
+    boot = {"chargePointVendor": "EVBox", "chargePointModel": "ELVI-1"}
+    await raw.call("BootNotification", boot, "b")
+    await _pass(yard, SILENCE_S + 60)
+    await raw.send(frame(b'[2,"h","Heartbeat",{}]'))
+    kind, data = await raw.receive()
+    assert (kind, json.loads(data)[:2]) == (1, [3, "h"]), "no ping came before it"
+    await _pass(yard, SILENCE_UNPINGED_S + 5)
     await until(lambda: yard.gateway.open_sockets == 0)
     raw.drop()
 
@@ -449,6 +496,16 @@ def test_an_answer_under_a_wrong_id_counts_for_the_only_open_ask_where_the_model
     assert isinstance(strict.tick(31.0)[0], session.Expired), "a charger that never answers costs one ask"
 
 
+@of(20)
+async def test_a_model_that_answers_under_wrong_ids_is_understood_from_its_boot_on(quirk, yard: Yard):
+    async with yard.connect() as peer:
+        await peer.boot("EN+", "AC7000-AE-45")
+        told = yard.ask(Unlock(1))
+        await peer.next()
+        await peer.send('[3,"something else",{"status":"Unlocked"}]')
+        assert (await told).outcome.is_accepted
+
+
 @of(21)
 async def test_calls_that_do_not_wait_for_answers_are_answered_in_their_order(quirk, yard: Yard):
     async with yard.connect() as peer:
@@ -624,6 +681,18 @@ async def test_a_tag_that_is_too_long_is_not_taken_for_its_beginning(quirk, yard
         assert answer["idTagInfo"]["status"] == "Invalid"
 
 
+@pytest.mark.parametrize(
+    ("vendor", "verdict", "flaws"),
+    [("KEBA", "Accepted", {"reversed_tag": 1}), ("Voltyard", "Invalid", {})],
+    ids=["Q34-reversed", "Q34-not_reversed"],
+)
+async def test_a_reader_that_is_known_for_it_is_read_in_reverse(yard: Yard, vendor, verdict, flaws):
+    async with yard.connect() as peer:
+        await peer.boot(vendor)
+        assert (await peer.call("Authorize", {"idTag": "C3B2A104"}))["idTagInfo"]["status"] == verdict
+    assert await yard.findings() == flaws
+
+
 # --- time -----------------------------------------------------------------------------------------
 
 
@@ -632,21 +701,17 @@ async def test_a_time_without_an_offset_is_the_charger_s_own(quirk, yard: Yard):
     # The yard stands in Amsterdam: one o'clock there is noon.
     async with yard.connect() as peer:
         await peer.call("StartTransaction", start(timestamp="2026-01-01T12:30:00"))
-    said = read("StartTransaction", start(timestamp="2026-01-01T13:00:00"), zone=_amsterdam())
+    (found,) = await yard.transactions()
+    assert found.started_at == NOON - timedelta(minutes=30)
+    said = read("StartTransaction", start(timestamp="2026-01-01T13:00:00"), zone=AMSTERDAM)
     assert said.told_at == NOON
     metered = read(
         "MeterValues",
         {"connectorId": 1, "meterValue": [{"timestamp": "2026-07-01T14:00:00", "sampledValue": [ENERGY]}]},
-        zone=_amsterdam(),
+        zone=AMSTERDAM,
     )
     assert metered.readings[0].told_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
-    assert read("StartTransaction", start(), zone=_amsterdam()).told_at == NOON
-
-
-def _amsterdam() -> Any:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the only use
-
-    return ZoneInfo("Europe/Amsterdam")
+    assert read("StartTransaction", start(), zone=AMSTERDAM).told_at == NOON
 
 
 @pytest.mark.parametrize(
@@ -709,6 +774,28 @@ async def test_a_start_told_again_is_the_same_start(quirk, yard: Yard):
         numbers = {(await peer.call("StartTransaction", start()))["transactionId"] for _ in range(3)}
     assert len(numbers) == 1
     assert await yard.findings() == {"repeated_start": 2}
+
+
+@of(40)
+async def test_a_charge_whose_start_is_never_told_is_recorded_all_the_same(quirk, yard: Yard):
+    async with yard.connect() as peer, yard.obey(peer) as charger:
+        await charger.call("StatusNotification", status(status="Preparing"))
+        done = await transactions.request_start(yard.ctx, SYSTEM, yard.charger.id, id_tag=CARD, connector=1)
+        assert done.status == "executed"
+        yard.ctx.clock.advance(10)
+        at = yard.ctx.clock.now().isoformat()
+        await charger.call("StatusNotification", status(status="Charging", timestamp=at))
+        for energy in ("1500", "1900"):
+            yard.ctx.clock.advance(30)
+            told = {
+                "timestamp": yard.ctx.clock.now().isoformat(),
+                "sampledValue": [ENERGY | {"value": energy}],
+            }
+            await charger.call("MeterValues", {"connectorId": 1, "meterValue": [told]})
+        await yard.work_off(15)
+    (found,) = await yard.transactions()
+    assert (found.energy_wh, found.is_estimated, found.id_tag) == (400, True, CARD)
+    assert (await yard.findings())["missing_start"] == 1
 
 
 @of(41)
@@ -816,6 +903,79 @@ def test_a_model_that_ends_the_charge_at_little_current_is_known(quirk):
 
 
 # --- commands -------------------------------------------------------------------------------------
+
+
+@of(48)
+async def test_a_message_that_was_promised_and_never_comes_holds_nothing_up(quirk, yard: Yard):
+    async with yard.connect() as peer, yard.obey(peer) as charger:
+        async with asyncio.timeout(10):
+            done = await commands.trigger(yard.ctx, SYSTEM, yard.charger.id, "MeterValues", 1)
+        assert done.status == "executed"
+        await charger.call("Heartbeat", {})
+
+
+def _keys(kept: dict[str, str]) -> Any:
+    def tell(asked: dict[str, Any]) -> Any:
+        assert asked.get("key"), "asked for all its keys, this charger falls over"
+        return {
+            "configurationKey": [
+                {"key": key, "readonly": False, "value": kept[key]} for key in asked["key"] if key in kept
+            ],
+            "unknownKey": [key for key in asked["key"] if key not in kept],
+        }
+
+    return tell
+
+
+@of(49)
+async def test_a_model_that_falls_over_at_all_its_keys_is_asked_by_name(quirk, yard: Yard):
+    async with yard.connect() as peer:
+        await peer.boot("Ocular", "IQ LTE")
+        async with yard.obey(peer, GetConfiguration=_keys({"HeartbeatInterval": "300"})):
+            read_keys = await parameters.read(yard.ctx, yard.owner.actor, yard.charger.id)
+    assert read_keys.count == 1
+    assert "keys_one_by_one" in await yard.findings()
+
+
+@of(50)
+async def test_a_value_that_is_accepted_and_not_applied_is_found_by_reading_it_back(quirk, yard: Yard):
+    async with yard.connect() as peer:
+        await peer.boot()
+        kept = {"HeartbeatInterval": "300"}
+
+        def tell(asked: dict[str, Any]) -> Any:
+            return _keys(kept)(asked if asked.get("key") else {"key": list(kept)})
+
+        async with yard.obey(peer, GetConfiguration=tell):
+            await parameters.read(yard.ctx, yard.owner.actor, yard.charger.id)
+            saving = await parameters.save(
+                yard.ctx, yard.owner.actor, yard.charger.id, {"HeartbeatInterval": "600"}
+            )
+    assert [each.result for each in saving.results] == ["not_applied"]
+    assert (await yard.findings())["accepted_not_applied"] == 1
+
+
+@of(52)
+async def test_after_its_boot_no_charger_is_told_to_be_available(quirk, yard: Yard):
+    async with yard.connect() as peer, yard.obey(peer) as charger:
+        await charger.call("BootNotification", BOOT)
+        await charger.call("StatusNotification", status())
+        await yard.work_off(5)
+    assert "ChangeAvailability" not in {action for action, _ in charger.asked}
+
+
+@of(55)
+async def test_where_the_charger_as_a_whole_is_refused_each_connector_is_asked(quirk, yard: Yard):
+    def obey(asked: dict[str, Any]) -> Any:
+        return {"status": "Accepted" if asked.get("connectorId") else "Rejected"}
+
+    async with yard.connect() as peer, yard.obey(peer, TriggerMessage=obey) as charger:
+        for connector in (1, 2):
+            await charger.call("StatusNotification", status(connectorId=connector))
+        done = await commands.trigger(yard.ctx, SYSTEM, yard.charger.id, "StatusNotification")
+    assert done.status == "executed"
+    assert [asked.get("connectorId") for _, asked in charger.asked] == [None, 1, 2]
+    assert await yard.findings() == {"no_connector_zero": 1}
 
 
 LIMIT = SetLimit(1, LimitPurpose.TRANSACTION, 7, 5, (LimitPeriod(0, 13.7),), number=42)

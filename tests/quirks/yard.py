@@ -16,10 +16,14 @@ from voltyard.central.desk import Desk
 from voltyard.chargers import findings_report as report
 from voltyard.chargers.service import Charger
 from voltyard.gateway.server import Gateway
+from voltyard.kernel import jobs
 from voltyard.kernel.context import Context
+from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.wire import decode
 from voltyard.speech import Ask, Asked, Priority, Told
 from voltyard.transactions import service as transactions
 from voltyard.transactions.service import Transaction
+from voltyard.worker.jobs import JOBS
 
 CARD = "04A1B2C3"
 DEADLINE_S = 10.0
@@ -53,6 +57,35 @@ class Peer:
         """Introduce oneself."""
         told = {"chargePointVendor": vendor, "chargePointModel": model, "firmwareVersion": firmware}
         return await self.call("BootNotification", told)
+
+
+class Obedient:
+    """A charger that answers what it is asked, while a test says what it tells of itself."""
+
+    def __init__(self, peer: Peer, answers: dict[str, Any]) -> None:
+        self.peer, self.answers = peer, answers
+        self.asked: list[tuple[str, Any]] = []
+        self._told: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        async for text in self.peer.socket:
+            message = json.loads(text)
+            if message[0] != 2:
+                await self._told.put(message)
+                continue
+            _, message_id, action, payload = message
+            self.asked.append((action, payload))
+            answer = self.answers.get(action, {"status": "Accepted"})
+            told = answer(payload) if callable(answer) else answer
+            await self.peer.send(json.dumps([3, message_id, told]))
+
+    async def call(self, action: str, payload: Any) -> Any:
+        """Call in good order and return the payload of the answer."""
+        self.peer.count += 1
+        await self.peer.send(json.dumps([2, f"m{self.peer.count}", action, payload]))
+        async with asyncio.timeout(DEADLINE_S):
+            return (await self._told.get())[2]
 
 
 class Yard:
@@ -89,6 +122,27 @@ class Yard:
         path = target or f"/ocpp/{self.charger.identity}"
         async with websockets.connect(f"ws://127.0.0.1:{self.port}{path}", **(usual | over)) as socket:
             yield Peer(socket)
+
+    @asynccontextmanager
+    async def obey(self, peer: Peer, **answers: Any) -> AsyncIterator[Obedient]:
+        """Have a peer answer what it is asked: with these by action, else with Accepted."""
+        obedient = Obedient(peer, answers)
+        running = asyncio.create_task(obedient.run())
+        yield obedient
+        running.cancel()
+        with suppress(asyncio.CancelledError, websockets.ConnectionClosed):
+            await running
+
+    async def work_off(self, minutes: int) -> None:
+        """Let time pass and do the jobs that fall due."""
+        known = {kind.__name__: (kind, do) for kind, do in JOBS.items()}
+        for _ in range(minutes):
+            self.ctx.clock.advance(60)
+            for job in await self.ctx.db.work(SYSTEM, jobs.claim, "test"):
+                kind, do = known[job.kind]
+                with suppress(VoltyardError):
+                    await do(self.ctx, decode(job.body, kind))
+                await self.ctx.db.work(SYSTEM, jobs.done, job.id, "test")
 
     def ask(self, ask: Ask, timeout_s: float = 30.0) -> asyncio.Task[Told]:
         """Ask the charger; its answer is the result of the task."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -132,11 +133,9 @@ class Guest:
                 case "MeterValues":
                     for value in payload["meterValue"]:
                         at = datetime.fromisoformat(value["timestamp"])
-                        self.memories[transaction].registers |= {
-                            at: float(sample["value"])
-                            for sample in value["sampledValue"]
-                            if sample["measurand"] == "Energy.Active.Import.Register"
-                        }
+                        for sample in value["sampledValue"]:
+                            if sample["measurand"] == "Energy.Active.Import.Register":
+                                self.memories[transaction].registers[at] = float(sample["value"])
 
     def understood(self, socket: Socket) -> Waiting | None:
         """Read the call that was handed up, as the exchange does."""
@@ -167,7 +166,9 @@ class Guest:
         if not is_calm:
             self.happen()
         self.connect()
-        found = [Waiting(heard, heard.said, None) for heard in self.late if is_calm or self.rng.random() < 0.4]
+        found = [
+            Waiting(heard, heard.said, None) for heard in self.late if is_calm or self.rng.random() < 0.4
+        ]
         for each in found:
             self.late.remove(each.heard)
         found += self.deliver(0.0 if is_calm else self.rate)
@@ -223,7 +224,7 @@ class Guest:
     def ask(self, socket: Socket) -> None:
         action, payload = dialect.write(next(self.asks))
         self.asked += 1
-        try:
+        with suppress(TooMany):
             socket.ask(
                 self.asked,
                 action,
@@ -233,8 +234,6 @@ class Guest:
                 origin=self.rng.choice(ORIGINS),
                 timeout_s=30.0,
             )
-        except TooMany:
-            pass
 
     def replied(self, waiting: Waiting, reply: Reply) -> None:
         """Answer what the desk has decided, unless that socket is gone."""
@@ -287,7 +286,9 @@ class Guest:
             ended = datetime.fromisoformat(memory.stop["timestamp"])
             wanted = (transaction.number, memory.start["meterStart"], memory.stop["meterStop"])
             hold((row.number, row.meter_start_wh, row.meter_stop_wh) == wanted, f"{row} is not {wanted}")
-            hold(row.stop_reason == memory.stop["reason"], f"{row.stop_reason} is not {memory.stop['reason']}")
+            hold(
+                row.stop_reason == memory.stop["reason"], f"{row.stop_reason} is not {memory.stop['reason']}"
+            )
             hold((row.started_at, row.ended_at) == (began, ended), f"{row} is not {began} to {ended}")
             hold(not row.is_estimated and not row.is_start_estimated, f"estimated: {row}")
             found = told.get(row.number, {})
@@ -332,7 +333,9 @@ class House:
         """Have so many guests, with seeds from this one on; return how many transactions they made."""
         rng = random.Random(seed)
         self.clock.advance(3_600)
-        before = await self.ctx.db.read(SYSTEM, lambda work: work.value(sa.select(sa.func.max(transactions.c.number))))
+        before = await self.ctx.db.read(
+            SYSTEM, lambda work: work.value(sa.select(sa.func.max(transactions.c.number)))
+        )
         guests = [
             Guest(seed + place, charger_id, self.clock)
             for place, charger_id in enumerate(self.charger_ids[:count])

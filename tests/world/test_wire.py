@@ -1,4 +1,4 @@
-"""Random conversations of a virtual charger with a session and the dialect; no database, no sockets, no waiting."""
+"""Random conversations of a virtual charger with a session and the dialect: no database, no sockets."""
 
 from __future__ import annotations
 
@@ -198,9 +198,7 @@ class Conversation:
 
     def person(self) -> None:
         connector = self.rng.choice(self.charger.connectors)
-        match self.rng.choices(
-            ("plug", "swipe", "unplug", "power cut", "button"), (10, 10, 6, 1, 1)
-        )[0]:
+        match self.rng.choices(("plug", "swipe", "unplug", "power cut", "button"), (10, 10, 6, 1, 1))[0]:
             case "plug":
                 self.do(self.charger.plug(connector, CAR, self.at))
             case "swipe":

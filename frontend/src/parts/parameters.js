@@ -41,6 +41,7 @@ Alpine.data('advising', () => ({
       said.textContent = ''
       return
     }
+    said.classList.toggle('is-much', wanted > most)
     said.textContent = (wanted > most ? said.dataset.much : said.dataset.good).replace('{most}', most)
   },
 }))

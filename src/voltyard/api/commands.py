@@ -50,8 +50,8 @@ class Command(Outward):
     effect: Annotated[
         Effect,
         Field(
-            description="Whether what it was meant to bring about (a charge, its end, a restart, a message) has "
-            "been heard: `waiting`, `happened`, `missed`, empty where nothing is to be heard."
+            description="Whether what it was meant to bring about (a charge, its end, a restart, a message) "
+            "has been heard: `waiting`, `happened`, `missed`, empty where nothing is to be heard."
         ),
     ]
     effect_at: datetime | None

@@ -150,7 +150,9 @@ def to_place(text: str) -> int | None:
 def _list(
     work: Work, charger_id: str, wanted: calls.Wanted, place: Mapping[str, int], limit: int
 ) -> tuple[list[calls.Call], Mapping[str, calls_report.Origin]]:
-    found = calls.list_calls(work, charger_id, wanted, **place, limit=limit)
+    found = calls.list_calls(
+        work, charger_id, wanted, before=place.get("before"), after=place.get("after"), limit=limit
+    )
     return found, calls_report.list_origins(work, found)
 
 
@@ -191,8 +193,8 @@ async def read_call(
 STREAM = {
     **refusals(403, 404),
     200: {
-        "description": "A stream that goes on. `call` is a call that is new, `update` one that was there before "
-        "and whose answer came; their data is the call as `/log` lists it. After a return with "
+        "description": "A stream that goes on. `call` is a call that is new, `update` one that was there "
+        "before and whose answer came; their data is the call as `/log` lists it. After a return with "
         "`Last-Event-ID`, what came meanwhile is told, and the last seconds before once more: `number` tells "
         "what is known already. `lost` means that it was too much: read `/log` anew.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -247,7 +249,7 @@ async def follow_log(
     responses={
         **refusals(403, 404),
         200: {
-            "description": "A file, the oldest call first. `jsonl` is what `voltyard sim replay` plays again.",
+            "description": "A file, the oldest call first. `jsonl` is what `voltyard sim replay` plays.",
             "content": {kind: {"schema": {"type": "string"}} for kind in calls_report.MEDIA_TYPES.values()},
         },
     },

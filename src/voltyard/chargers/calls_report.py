@@ -1,7 +1,7 @@
 """The log of calls for people and programs: who asked, what was odd, and the log as a file.
 
-``jsonl`` is a conversation that ``voltyard sim replay`` can play again; ``csv`` is for spreadsheets, ``txt`` for
-reading and for the support of a vendor. All are written page by page, the oldest call first.
+``jsonl`` is a conversation that ``voltyard sim replay`` can play again; ``csv`` is for spreadsheets, ``txt``
+for reading and for the support of a vendor. All are written page by page, the oldest call first.
 """
 
 from __future__ import annotations

@@ -127,7 +127,9 @@ class Command:
     def latency_s(self) -> float | None:
         """How long the charger took to answer, None where it did not or where one may not know."""
         end = self.late_at or (self.finished_at if self.answer is not None else None)
-        return (end - self.sent_at).total_seconds() if end is not None and self.sent_at is not None else None
+        if end is None or self.sent_at is None:
+            return None
+        return max(0.0, (end - self.sent_at).total_seconds())
 
     @property
     def is_unable(self) -> bool:
@@ -475,12 +477,12 @@ def _effect_until(work: Work, awaits: str | None) -> datetime | None:
 
 
 def sent(work: Work, items: Sequence[tuple[str, datetime]]) -> None:
-    """Note that commands went out on the socket at these instants; one that has ended stays as it is."""
+    """Note that commands went out on the socket at these instants; one that has ended keeps its status."""
     at = {command_id: sent_at for command_id, sent_at in items if command_id}
-    rows = [row for row in store.find_places(work, at) if row.status == CommandStatus.PREPARED]
-    store.set_sent(work, [{"key": row.id, "at": at[row.id]} for row in rows])
-    for row in rows:
-        _tell(work, row.location_id, row.charger_id, row.id, CommandStatus.SENT)
+    store.set_sent(work, [{"key": command_id, "at": sent_at} for command_id, sent_at in at.items()])
+    for row in store.find_places(work, at):
+        if row.status == CommandStatus.SENT:
+            _tell(work, row.location_id, row.charger_id, row.id, CommandStatus.SENT)
 
 
 def answered_late(work: Work, items: Sequence[tuple[str, str, bool, str]]) -> None:

@@ -17,8 +17,12 @@ Row = sa.Row[Any]
 
 _sent = (
     sa.update(commands)
-    .where(commands.c.id == sa.bindparam("key"), commands.c.finished_at.is_(None))
-    .values(status="sent", sent_at=sa.bindparam("at", type_=commands.c.sent_at.type))
+    .where(commands.c.id == sa.bindparam("key"))
+    .values(
+        # The gateway tells in bites: a quick answer may have ended the command before.
+        status=sa.case((commands.c.finished_at.is_(None), "sent"), else_=commands.c.status),
+        sent_at=sa.bindparam("at", type_=commands.c.sent_at.type),
+    )
 )
 _answered_late = (
     sa.update(commands)
@@ -98,7 +102,7 @@ def find_late(work: Work, command_ids: Iterable[str]) -> list[Row]:
 
 
 def set_sent(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Note that commands went out; each row has ``key`` and ``at``. Those that have ended stay so."""
+    """Note when commands went out; each row has ``key`` and ``at``. Those that have ended stay so."""
     work.run_many(_sent, rows)
 
 

@@ -117,13 +117,6 @@ _ALL: Final = (
         _("What these messages told is lost. Report the sample to the vendor."),
     ),
     Flaw(
-        "unreadable_answer",
-        _("Answers a request with something that cannot be read; the request counts as failed."),
-        _BAD,
-        "Q18",
-        _("Commands may fail though the charger obeys. Report the sample to the vendor."),
-    ),
-    Flaw(
         "odd_message_id",
         _("Numbers its messages in a form that OCPP does not allow; we answer with the very same form."),
         _MINOR,
@@ -157,13 +150,6 @@ _ALL: Final = (
         _ODD,
         "Q20",
         _("The charger or its network is slow: look at its signal."),
-    ),
-    Flaw(
-        "error_spelling",
-        _("Writes error codes in another spelling; we know both."),
-        _MINOR,
-        "Q22",
-        _NOTHING,
     ),
     # --- payloads ---
     Flaw("number_as_text", _("Sends numbers as text; we convert them."), _MINOR, "Q24", _NOTHING),
@@ -380,20 +366,6 @@ _ALL: Final = (
         _NOTHING,
     ),
     Flaw(
-        "long_value",
-        _("Has parameters that are longer than OCPP allows; we keep them whole."),
-        _MINOR,
-        "Q33",
-        _NOTHING,
-    ),
-    Flaw(
-        "odd_keys",
-        _("Lists its parameters in another form than OCPP’s; we read what can be understood."),
-        _MINOR,
-        "Q33",
-        _NOTHING,
-    ),
-    Flaw(
         "empty_tag",
         _("Sends an empty card number; no card can be found for it."),
         _BAD,
@@ -445,13 +417,6 @@ _ALL: Final = (
             "Let the charger restart with a connection, so that it takes our time; if "
             "it stays wrong, its clock’s battery may be empty."
         ),
-    ),
-    Flaw(
-        "clock_jumped",
-        _("Its clock jumped; we go by the order in which its messages came."),
-        _ODD,
-        "Q37",
-        _NOTHING,
     ),
     # --- transactions ---
     Flaw(
@@ -516,21 +481,7 @@ _ALL: Final = (
         "Q44",
         _NOTHING,
     ),
-    Flaw(
-        "no_boot",
-        _("Goes on after a new connection without introducing itself; we know it already."),
-        _MINOR,
-        "Q45",
-        _NOTHING,
-    ),
     # --- commands ---
-    Flaw(
-        "trigger_without_message",
-        _("Promises a message that it was asked for and does not send it; we do not wait for it."),
-        _ODD,
-        "Q48",
-        _FIRMWARE,
-    ),
     Flaw(
         "keys_one_by_one",
         _("Cannot list its parameters; we ask for one after the other."),
@@ -551,6 +502,42 @@ _ALL: Final = (
         _MINOR,
         "Q55",
         _NOTHING,
+    ),
+    # --- refused ---
+    Flaw(
+        "malformed_NotImplemented",
+        _("Sends messages that OCPP 1.6 does not have; we answer that we do not know them."),
+        _MINOR,
+        "Q30",
+        _NOTHING,
+    ),
+    Flaw(
+        "malformed_NotSupported",
+        _("Sends messages that only a central system may send; we answer that it cannot be done."),
+        _ODD,
+        "Q30",
+        _FIRMWARE,
+    ),
+    Flaw(
+        "malformed_FormationViolation",
+        _("Sends messages whose content is no object; we refuse them."),
+        _BAD,
+        "Q17",
+        _("What these messages told is lost. Report the sample to the vendor."),
+    ),
+    Flaw(
+        "malformed_OccurenceConstraintViolation",
+        _("Leaves out something without which a message means nothing; we refuse it."),
+        _BAD,
+        "Q31",
+        _("What these messages told is lost. Report the sample to the vendor."),
+    ),
+    Flaw(
+        "malformed_PropertyConstraintViolation",
+        _("Sends values that can mean nothing; we refuse the message."),
+        _BAD,
+        "Q26",
+        _("What these messages told is lost. Report the sample to the vendor."),
     ),
 )
 

@@ -553,9 +553,11 @@ def range_of(name: str) -> str:
 
 def _range_of_count(key: Key) -> str:
     unit = f" {key.unit}" if key.unit else ""
-    if key.most == INTEGER_MAX:
-        return f"a whole number of {key.unit}, {key.least} or more" if unit else f"{key.least} or more"
-    return f"{key.least} to {key.most}{unit}"
+    if key.most != INTEGER_MAX:
+        return f"{key.least} to {key.most}{unit}"
+    if key.unit == "s":
+        return f"a whole number of seconds, {key.least} or more"
+    return f"{key.least} or more{unit}"
 
 
 def items(value: str) -> tuple[str, ...]:

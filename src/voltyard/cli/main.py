@@ -324,6 +324,32 @@ def sim_fleet(
     commands.fleet_command(url, count, prefix, password, passwords_file, seed, speed, cards, connectors)
 
 
+@sim.command("replay")
+def sim_replay(
+    file: Annotated[Path, typer.Argument(help="A log of calls, exported as jsonl.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="Play the charger's side against this server; else ours against a virtual charger."),
+    ] = None,
+    identity: Annotated[str, typer.Option(help="Who to be; as recorded unless given.")] = "",
+    password: Annotated[str | None, typer.Option()] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.01, help="Keep the recorded pauses, so many times as fast as life.")
+    ] = None,
+    against: Annotated[str, typer.Option(help="server or sim; as --url says unless given.")] = "",
+) -> None:
+    """Play a recorded conversation again and tell what went differently; exits with 1 if anything did."""
+    from voltyard.sim import commands
+
+    if against not in {"", "server", "sim"}:
+        fail("--against is server or sim", 2)
+    if against == "server" and url is None:
+        fail("say with --url where the server is", 2)
+    raise SystemExit(
+        commands.replay_command(file, None if against == "sim" else url, identity, password, speed)
+    )
+
+
 def main() -> None:
     """Run the command line; a fault of ours shows its trace and exits with 70 (docs/design.md §6)."""
     try:

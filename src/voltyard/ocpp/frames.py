@@ -292,8 +292,9 @@ def _broken(data: bytes, detail: str) -> Broken:
     if found is None:
         return Broken(None, "FormationViolation", detail)
     kind = _kind(found[1])
-    # 1.6-J §4.1.3: a message type that is not known is ignored.
-    return Broken(found[2] if kind else None, "FormationViolation", detail, kind)
+    # 1.6-J §4.1.3: a message type that is not known is ignored. An escape counts once above, but twice here.
+    is_usable = kind != 0 and len(found[2]) <= ID_BYTES_MAX
+    return Broken(found[2] if is_usable else None, "FormationViolation", detail, kind)
 
 
 def _mended(found: re.Match[bytes]) -> bytes:

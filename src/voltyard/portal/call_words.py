@@ -145,7 +145,7 @@ def _instant(said: Said, name: str, text: str) -> Line:
 
 
 def _file(address: str) -> str:
-    return address.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    return address.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
 
 
 def _counted(count: int, one: str, many: str) -> Piece:
@@ -213,7 +213,8 @@ KILO: Final = MappingProxyType({"kWh": 1000.0, "kW": 1000.0})
 def _meter(said: Said, _answer: Said) -> Line:
     yield from _place(said)
     values = [each for each in _items(said, "meterValue") if isinstance(each, dict)]
-    samples = [each for each in _items(values[-1], "sampledValue") if isinstance(each, dict)] if values else []
+    last = values[-1] if values else NOTHING
+    samples = [each for each in _items(last, "sampledValue") if isinstance(each, dict)]
     for measurand, show in MEASURANDS:
         found = [
             value * KILO.get(_text(each, "unit"), 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -43,6 +43,7 @@ SHOWN_MAX = 4_000
 DIGITS_MAX = 18
 FIELDS: Final = ("status", "destination", "from", "to", "noise", "q", "command")
 DESTINATIONS: Final[Mapping[str, bool]] = {"charger": True, "central": False}
+SILENCE: Final = (Piece(_("no answer")),)
 STATUS: Final[Mapping[str, Look]] = {
     "pending": Look(_("Waiting"), "info"),
     "done": Look(_("Done"), "good"),
@@ -78,7 +79,7 @@ class Row:
     def latency(self) -> str:
         """Return how long the answer took, in the unit that fits."""
         latency_ms = self.call.latency_ms
-        if latency_ms is None:
+        if latency_ms is None or self.odd is not None:
             return ""
         if latency_ms >= 9_950:
             return f"{latency_ms / 1000:.0f}{formats.GAP}s"
@@ -92,7 +93,9 @@ def clock(at: datetime, zone: tzinfo) -> str:
     return at.astimezone(zone).isoformat(timespec="milliseconds")[11:23]
 
 
-def row(call: Call, origins: Mapping[str, Origin], zone: tzinfo, locale: str, *, is_whole: bool = False) -> Row:
+def row(
+    call: Call, origins: Mapping[str, Origin], zone: tzinfo, locale: str, *, is_whole: bool = False
+) -> Row:
     """Return a call as it is shown; ``is_whole`` shows all of a long payload."""
     kind = calls_report.odd(call)
     payload, answer = calls_report.said(call.payload), calls_report.answered(call)
@@ -101,13 +104,17 @@ def row(call: Call, origins: Mapping[str, Origin], zone: tzinfo, locale: str, *,
         day=formats.day(call.at, zone, locale),
         day_key=call.at.astimezone(zone).date().isoformat(),
         clock=clock(call.at, zone),
-        pieces=summary(call.action, payload, answer),
+        pieces=summary(call.action, payload, answer) + (SILENCE if _is_silent(call) else ()),
         payload=_text(payload, is_whole=is_whole),
         answer=_text(answer, is_whole=is_whole),
         origin=origins[call.origin].words if call.origin else "",
         odd=flaw(kind) if kind else None,
         look=STATUS[call.status.value],
     )
+
+
+def _is_silent(call: Call) -> bool:
+    return call.status is CallStatus.FAILED and bool(call.action) and call.answer is None
 
 
 def _text(value: Any, *, is_whole: bool) -> Text | None:
@@ -192,29 +199,36 @@ def view(work: Work, charger_id: str, chosen: Chosen, query: QueryParams, locale
     values |= {"chosen": chosen, "is_single": False, "insignificant": calls.INSIGNIFICANT}
     if Permission.VIEW_SENSITIVE not in values["may"]:
         return values | {"rows": [], "is_first": True}
-    wanted = chosen.wanted(values["zone"])
-    if before is None and after is not None:
-        found = calls.list_calls(work, charger_id, wanted, after=after, limit=PAGE + 1)
-        # Back at the top the page is a whole one, and goes on by itself.
-        after = None if len(found) <= PAGE else after
-        found = found[:PAGE][::-1]
-        has_older = True
-    if after is None:
-        found = calls.list_calls(work, charger_id, wanted, before=before, limit=PAGE + 1)
-        has_older = len(found) > PAGE
-        found = found[:PAGE]
+    shown = _page(work, charger_id, chosen.wanted(values["zone"]), before, after)
     newest = calls.list_marks(work, charger_id, after=None, limit=1)
-    origins = calls_report.list_origins(work, found)
-    is_first = before is None and after is None
+    origins = calls_report.list_origins(work, shown.calls)
     return values | {
-        "rows": [row(call, origins, values["zone"], locale) for call in found],
-        "older": found[-1].number if found and has_older else "",
-        "newer": found[0].number if found and not is_first else "",
-        "is_first": is_first,
+        "rows": [row(call, origins, values["zone"], locale) for call in shown.calls],
+        "older": shown.calls[-1].number if shown.calls and shown.has_older else "",
+        "newer": shown.calls[0].number if shown.calls and not shown.is_first else "",
+        "is_first": shown.is_first,
         "newest": newest[0].number if newest else 0,
         "actions": sorted({*calls.list_actions(work, charger_id), *chosen.actions}),
         "command": _command(work, chosen.values["command"]),
     }
+
+
+class Shown(NamedTuple):
+    """The calls of a page, and where in the log it stands."""
+
+    calls: list[Call]
+    is_first: bool
+    has_older: bool
+
+
+def _page(work: Work, charger_id: str, wanted: Wanted, before: int | None, after: int | None) -> Shown:
+    if before is None and after is not None:
+        found = calls.list_calls(work, charger_id, wanted, after=after, limit=PAGE + 1)
+        if len(found) > PAGE:
+            return Shown(found[:PAGE][::-1], is_first=False, has_older=True)
+        # Back at the top the page is a whole one, and goes on by itself.
+    found = calls.list_calls(work, charger_id, wanted, before=before, limit=PAGE + 1)
+    return Shown(found[:PAGE], is_first=before is None, has_older=len(found) > PAGE)
 
 
 def _command(work: Work, command_id: str) -> str:

@@ -142,11 +142,13 @@ def view(work: Work, charger_id: str, after: str) -> dict[str, Any]:
     rows = transfers.list_transfers(work, charger_id, after=after or None, limit=PAGE_DEFAULT + 1)
     shown = rows[:PAGE_DEFAULT]
     files = firmware.list_firmware(work, limit=FIRMWARE_SHOWN)
+    differs = {file.id: firmware.differs(file, charger) for file in files}
     return values | {
         "rows": shown,
         "more": shown[-1].id if len(rows) > PAGE_DEFAULT else "",
         "firmware": files,
-        "differs": {file.id: firmware.differs(file, charger) for file in files},
+        "differs": differs,
+        "unfit": [file_id for file_id, found in differs.items() if found],
         "people": _people(work, shown),
         "is_updating": firmware.running(work, charger) is not None,
         "is_charging": any(connector.status in CHARGING for connector in charger.connectors),

@@ -14,7 +14,7 @@ DEPTH_MAX = 40
 
 
 def coloured(value: Any) -> Markup:
-    """Return a value as markup for a ``pre``; a text that is no JSON should be given to ``escape`` instead."""
+    """Return a value as markup for a ``pre``; a text that is no JSON is better given to ``escape``."""
     return Markup("").join(_drawn(value, 0))
 
 

@@ -8,6 +8,7 @@ Invariant (property test): what a form wrote, it reads back.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -474,10 +475,12 @@ def _refuse_outside(field: Field, number: float) -> None:
 def _to_decimal(text: str) -> int | float:
     try:
         number = float(text.replace(",", "."))
-        # A charger may take no 16.0 where it takes 16 (quirk Q51).
-        return int(number) if number.is_integer() else number
-    except (ValueError, OverflowError):
-        raise Wrong(_("type a number")) from None
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Wrong(_("type a number"))
+    # A charger may take no 16.0 where it takes 16 (quirk Q51).
+    return int(number) if number.is_integer() else number
 
 
 def _read_decimal(field: Field, text: str, _zone: tzinfo) -> int | float:

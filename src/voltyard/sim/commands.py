@@ -15,9 +15,11 @@ from pathlib import Path
 import uvloop
 
 from voltyard.kernel.clock import SystemClock
+from voltyard.sim import replay_charger, replay_server
 from voltyard.sim.charger import VirtualCharger
 from voltyard.sim.control import KEYS, listen_to_keys, serve_control
 from voltyard.sim.fleet import Runner, SimulatedClock, run_fleet
+from voltyard.sim.replay import BadRecording, Report, read_recording
 from voltyard.sim.station import Nameplate
 from voltyard.sim.wallet import CENTRAL
 
@@ -78,6 +80,53 @@ def fleet_command(
             url, identities, passwords, say=say, seed=seed, speed=speed, cards=cards, connectors=connectors
         )
     )
+
+
+def replay_command(
+    file: Path,
+    url: str | None = None,
+    identity: str = "",
+    password: str | None = None,
+    speed: float | None = None,
+) -> int:
+    """Play a recording against the central system at ``url``, or without one against a simulated charger.
+
+    Returns 0 when it went as recorded, 1 when it did not, 2 for a file that is none, 5 for nobody there.
+    """
+    try:
+        recording = read_recording(file.read_text("utf-8"))
+    except (BadRecording, UnicodeDecodeError, OSError) as wrong:
+        say(f"{file} cannot be replayed: {wrong}")
+        return 2
+    if url is None:
+        report = replay_charger.play(recording)
+    else:
+        who = identity or recording.identity
+        if not who:
+            say("the recording is of several chargers, or names none: say --identity")
+            return 2
+        try:
+            report = asyncio.run(
+                replay_server.play(
+                    recording, url, who, password, clock=SystemClock(), say=say, speed=speed
+                )
+            )
+        except replay_server.Unreachable as wrong:
+            say(str(wrong))
+            return 5
+    return _conclude(report)
+
+
+def _conclude(report: Report) -> int:
+    for note in report.notes:
+        say(f"note: {note}")
+    for difference in report.differences:
+        say(f"DIFFERENT {difference}")
+    say(
+        f"{report.played} calls played, {report.compared} answers compared, "
+        f"{len(report.differences)} {'difference' if len(report.differences) == 1 else 'differences'}"
+    )
+    return 1 if report.differences else 0
 
 
 def read_passwords(text: str) -> dict[str, str]:

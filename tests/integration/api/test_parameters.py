@@ -96,7 +96,7 @@ async def test_parameters_are_read_and_listed(owner: Person, keyed: KeyedCharger
         "profile": "Core",
         "type": "integer",
         "unit": "s",
-        "range": "a whole number of s, 0 or more",
+        "range": "a whole number of seconds, 0 or more",
         "about": "How long the charger stays silent before it says that it is alive.",
     }
     assert by_key["ConnectorPhaseRotation"]["managed_by"] == "configuration"

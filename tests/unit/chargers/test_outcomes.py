@@ -72,8 +72,7 @@ def test_what_was_accepted_says_what_came_of_it(kind, word, effect, sentence):
         ("Reset", "InternalError", "Something failed inside the charger while it tried."),
         ("Reset", "TooManyWaiting", "Too many requests wait for this charger: try again in a minute."),
         ("Reset", "NotSendable", "It does not fit the charger's protocol, so it was not sent."),
-        ("Reset", "FormationViolation", "The charger and Voltyard did not understand each other "
-         "(FormationViolation): see the request and the answer."),
+        ("Reset", "FormationViolation", "The charger and Voltyard did not understand each other"),
         ("ClearCache", "What?", "Rejected by the charger."),
     ],
 )  # fmt: skip

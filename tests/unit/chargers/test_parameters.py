@@ -330,7 +330,7 @@ async def test_a_value_out_of_range_is_refused_with_the_range_unless_one_insists
         await parameters.save(
             ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "soon", "LocalPreAuthorize": "false"}
         )
-    assert caught.value.errors == (("/changes/HeartbeatInterval", "must be a whole number of s, 0 or more"),)
+    assert caught.value.errors == (("/changes/HeartbeatInterval", "must be a whole number of seconds, 0 or more"),)
     assert keyed.asked == []
     assert (await shown(ctx, owner, keyed)).items == ()
     await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "soon"}, is_forced=True)

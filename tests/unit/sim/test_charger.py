@@ -328,7 +328,7 @@ def test_a_new_password_ends_the_connection_after_the_answer():
     assert bench.set_key("AuthorizationKey", "0123456789abcdef") == "Accepted"
     assert bench.disconnects == []
     bench.wait(1)
-    assert bench.disconnects == ["new password"]
+    assert bench.disconnects == ["new credentials"]
     assert bench.machine.password == "0123456789abcdef"
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.unit.sim.backoffice import BackOffice
+from tests.unit.sim.driving import Bench
 from voltyard.kernel import certificates
 from voltyard.sim.wallet import CENTRAL, MANUFACTURER, ROOTS_MAX, Wallet
 
@@ -50,7 +50,7 @@ def test_a_root_is_kept_listed_and_deleted(root):
 
 def test_what_is_no_root_is_rejected_and_there_is_an_end_to_them(root, issuer):
     wallet = Wallet()
-    leaf = signed(issuer, certificates.new_request("CP-1", "")[0]).split("-----END")[0] + "-----END CERTIFICATE-----"
+    leaf, _ = certificates.split(signed(issuer, certificates.new_request("CP-1", "")[0]))
     assert wallet.install(CENTRAL, "nonsense") == "Rejected"
     assert wallet.install(CENTRAL, leaf) == "Rejected"
     for number in range(ROOTS_MAX):
@@ -74,22 +74,44 @@ def test_a_certificate_is_taken_if_it_fits_what_was_asked(issuer):
 
 
 def test_the_messages_of_the_white_paper_are_understood(root, issuer):
-    office = BackOffice()
-    office.boot()
-    installed = office.ask("InstallCertificate", {"certificateType": CENTRAL, "certificate": root.certificate_pem})
-    assert installed == {"status": "Accepted"}
-    listed = office.ask("GetInstalledCertificateIds", {"certificateType": CENTRAL})
-    assert listed["status"] == "Accepted"
-    assert office.ask("GetInstalledCertificateIds", {"certificateType": MANUFACTURER}) == {"status": "NotFound"}
-    assert office.ask("ChangeConfiguration", {"key": "SecurityProfile", "value": "3"}) == {"status": "Rejected"}
-    assert office.ask("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}) == {
-        "status": "Accepted"
-    }
-    call = office.next_call("SignCertificate")
-    chain = signed(issuer, call["csr"], office.identity)
-    assert office.ask("CertificateSigned", {"certificateChain": "nonsense"}) == {"status": "Rejected"}
-    assert office.ask("CertificateSigned", {"certificateChain": chain}) == {"status": "Accepted"}
-    assert office.ask("ChangeConfiguration", {"key": "SecurityProfile", "value": "3"}) == {"status": "Accepted"}
-    assert office.ask("ChangeConfiguration", {"key": "SecurityProfile", "value": "2"}) == {"status": "Rejected"}
+    bench = Bench()
+    bench.answers["SignCertificate"] = lambda _said: {"status": "Accepted"}
+    bench.connect()
+    assert bench.ask("GetInstalledCertificateIds", certificateType=CENTRAL) == {"status": "NotFound"}
+    assert bench.set_key("SecurityProfile", "2") == "Rejected", "no root"
+    wanted = {"certificateType": CENTRAL, "certificate": root.certificate_pem}
+    assert bench.ask("InstallCertificate", **wanted) == {"status": "Accepted"}
+    listed = bench.ask("GetInstalledCertificateIds", certificateType=CENTRAL)
+    assert bench.set_key("SecurityProfile", "3") == "Rejected", "no certificate of its own"
+    trigger = {"requestedMessage": "SignChargePointCertificate"}
+    assert bench.ask("ExtendedTriggerMessage", **trigger) == {"status": "Accepted"}
+    (said,) = bench.all("SignCertificate")
+    assert bench.ask("CertificateSigned", certificateChain="nonsense") == {"status": "Rejected"}
+    assert bench.all("SecurityEventNotification")[0]["type"] == "InvalidChargePointCertificate"
+    chain = signed(issuer, said["csr"], "CP1")
+    assert bench.ask("CertificateSigned", certificateChain=chain) == {"status": "Accepted"}
+    assert bench.machine.wallet.chain == chain
     (known,) = listed["certificateHashData"]
-    assert office.ask("DeleteCertificate", {"certificateHashData": known}) == {"status": "Accepted"}
+    assert bench.ask("DeleteCertificate", certificateHashData=known) == {"status": "Accepted"}
+    assert bench.ask("DeleteCertificate", certificateHashData=known) == {"status": "NotFound"}
+
+
+def test_a_profile_is_raised_tried_and_kept_or_given_up(root):
+    bench = Bench()
+    bench.connect()
+    bench.ask("InstallCertificate", certificateType=CENTRAL, certificate=root.certificate_pem)
+    assert bench.set_key("SecurityProfile", "2") == "Accepted"
+    bench.wait(1)
+    assert bench.disconnects == ["new credentials"]
+    assert (bench.machine.security_profile, bench.machine.is_trying_profile) == (2, True)
+    bench.do(bench.machine.fall_back(bench.now))
+    assert (bench.machine.security_profile, bench.machine.is_trying_profile) == (1, False)
+    bench.connect()
+    assert bench.set_key("SecurityProfile", "2") == "Accepted"
+    bench.wait(1)
+    bench.connect()
+    assert (bench.machine.security_profile, bench.machine.is_trying_profile) == (2, False)
+    bench.do(bench.machine.fall_back(bench.now))
+    assert bench.machine.security_profile == 2, "there is nothing to fall back to"
+    for lower in ("1", "0", "x"):
+        assert bench.set_key("SecurityProfile", lower) == "Rejected"
