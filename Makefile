@@ -85,8 +85,8 @@ integration: ready-test ## one contract suite, each implementation: databases, b
 transcripts: setup ## conversations, replayed line by line
 	@$(PYTEST) tests/transcripts
 
-world: setup ## the seeded simulation; SEED=… replays one
-	@$(if $(SEED),VOLTYARD_WORLD_SEED=$(SEED)) $(PYTEST) tests/world
+world: setup ## 10,000 seeded conversations of each kind; SEED=… replays one
+	@$(if $(SEED),VOLTYARD_WORLD_SEED=$(SEED),VOLTYARD_WORLD_COUNT=10000) $(PYTEST) $(if $(SEED),,-n 2) tests/world
 
 anomaly: setup ## databases locked, buses gone, clocks jumping
 	@$(PYTEST) tests/anomaly

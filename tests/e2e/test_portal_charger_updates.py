@@ -211,6 +211,31 @@ async def test_it_works_without_script(browser: Browser, world: World, played: F
     await context.close()
 
 
+@pytest.mark.asyncio(loop_scope="session")
+async def test_many_chargers_are_ordered_an_update_together(
+    visitor: Visitor, played: FileCharger, tmp_path: Path
+):
+    page = visitor.page
+    path = tmp_path / "eve.bin"
+    path.write_bytes(b"x")
+    await visitor.go(f"/chargers/{played.charger_id}/updates")
+    await upload(visitor, path)
+    await page.get_by_role("link", name="Update many").click()
+    boxes = page.get_by_role("checkbox")
+    assert await boxes.count() > 2
+    await page.get_by_role("checkbox", name="Bay 14").uncheck()
+    count = await page.locator("input[type=checkbox]:checked").count()
+    await page.get_by_role("button", name="Update the chosen ones").click()
+    await page.get_by_role("button", name="Update them").click()
+    await expect(page.get_by_text(f"{count} chargers are asked as soon as they are online.")).to_be_visible()
+    await visitor.go(f"/chargers/{played.charger_id}/updates")
+    row = page.locator("#transfers .transfer")
+    await expect(row.locator(".badge")).to_have_text("Waiting for the charger")
+    await row.get_by_role("button", name="Cancel the update").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel the update").click()
+    await expect(page.get_by_text("Nothing was moved yet")).to_be_visible()
+
+
 async def fill(played: FileCharger) -> None:
     """Bring about transfers of all sorts."""
     ctx, actor = played.world.ctx, played.world.actor
@@ -252,6 +277,10 @@ async def test_the_page_is_accessible_and_fits(
         assert await look(found) == []
         if SHOTS:
             await found.page.screenshot(path=f"{SHOTS}/updates-{width}-{theme}.png", full_page=True)
+        await found.page.get_by_role("link", name="Update many").first.click()
+        assert await look(found) == []
+        if SHOTS:
+            await found.page.screenshot(path=f"{SHOTS}/updates-many-{width}-{theme}.png", full_page=True)
         await played.tell(FirmwareTold("InstallationFailed"))
         await found.go(f"/chargers/{played.charger_id}/updates")
         for each in await found.page.locator("details").all():

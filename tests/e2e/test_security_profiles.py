@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import websockets
 
+from dev_servers import free_port
 from tests.e2e.server import Person, Server, deliver, make_person, settle_in, until
 from voltyard.kernel import certificates
 from voltyard.kernel.clock import SystemClock
@@ -24,12 +24,6 @@ from voltyard.sim.station import Nameplate
 
 PASSWORD = "a-long-secret-of-before"
 PLAIN = {"subprotocols": ["ocpp1.6"], "compression": None, "proxy": None}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ class Guest:
         self.rng = random.Random(seed)
         self.charger_id = charger_id
         self.clock = clock
+        self.last_at = clock.now()
         plate = Nameplate("H", connectors=self.rng.choice((1, 1, 2)), call_timeout_s=25, boot_s=3)
         self.charger = VirtualCharger(plate, seed, clock.now())
         self.station = self.charger._station
@@ -92,11 +93,16 @@ class Guest:
 
     # both ends
 
+    def at(self) -> datetime:
+        """Return the time; a charger does one thing after the other, a millisecond apart at the least."""
+        self.last_at = max(self.clock.now(), self.last_at + timedelta(milliseconds=1))
+        return self.last_at
+
     def connect(self) -> None:
         if self.socket is None and self.charger.may_connect:
             self.socket = Socket(self.sockets)
             self.sockets += 1
-            self.do(self.charger.connected(self.clock.now()))
+            self.do(self.charger.connected(self.at()))
 
     def lose(self) -> None:
         """Cut the connection; what was under way may still be heard, later."""
@@ -112,7 +118,7 @@ class Guest:
         if waiting is not None:
             self.late.append(waiting.heard)
         socket.close(now)
-        self.do(self.charger.disconnected(self.clock.now()))
+        self.do(self.charger.disconnected(self.at()))
 
     def do(self, effects: list[Effect]) -> None:
         """Carry out what the charger wants, and write down what it now remembers."""
@@ -162,7 +168,7 @@ class Guest:
         now = self.clock.monotonic()
         if self.socket is not None:
             self.socket.tick(now)
-        self.do(self.charger.tick(self.clock.now()))
+        self.do(self.charger.tick(self.at()))
         if not is_calm:
             self.happen()
         self.connect()
@@ -187,7 +193,7 @@ class Guest:
             disturb(self.rng, socket.up, rate)
             if socket.down:
                 text = socket.down.popleft().decode("utf-8", "replace")
-                self.do(self.charger.received(text, self.clock.now()))
+                self.do(self.charger.received(text, self.at()))
             elif socket.handed_up is not None:
                 waiting = self.understood(socket)
                 if waiting is not None:
@@ -200,7 +206,7 @@ class Guest:
 
     def happen(self) -> None:
         """Let somebody do something."""
-        at = self.clock.now()
+        at = self.at()
         connector = self.rng.choice(self.charger.connectors)
         match self.rng.choices(
             ("nothing", "plug", "swipe", "unplug", "power cut", "cut", "junk", "ask"),
@@ -249,11 +255,11 @@ class Guest:
 
     def go_home(self) -> None:
         """End whatever charges."""
-        self.do(self.charger.restore_network(self.clock.now()))
+        self.do(self.charger.restore_network(self.at()))
         for connector in self.charger.connectors:
-            self.do(self.charger.unplug(connector, self.clock.now()))
+            self.do(self.charger.unplug(connector, self.at()))
         self.station.end_all("Local")
-        self.do(self.charger.tick(self.clock.now()))
+        self.do(self.charger.tick(self.at()))
 
     @property
     def is_quiet(self) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
@@ -35,7 +37,7 @@ from voltyard.web.uploads import NotWhole, take
 
 BASE = "/files"
 NOTHING_HERE = "There is nothing at this address."
-NEVER_KEPT = {"Cache-Control": "no-store"}
+NEVER_KEPT: Final = MappingProxyType({"Cache-Control": "no-store"})
 router = APIRouter(route_class=GuardedRoute)
 
 

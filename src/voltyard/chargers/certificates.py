@@ -5,6 +5,9 @@ certificate over (white paper, use cases A02 and A03). The authority is a root a
 keys lie sealed in the database, so that all processes share them. It is made when it is first needed.
 
 Root certificates in chargers are installed, listed and deleted on request (M03 to M05).
+
+Of each charger the newest ``CERTIFICATES_OF_CHARGER_KEPT`` requests are kept, and all that could still open a
+door; what it told of its roots is replaced by what it tells next. Authorities are kept for good.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from voltyard.chargers import commands, service
+from voltyard.chargers import commands, parameters_store, service
 from voltyard.chargers import security_store as store
 from voltyard.chargers.commands import Command, CommandStatus
 from voltyard.chargers.events import ChargerChanged, subject
+from voltyard.chargers.keys import fold
 from voltyard.chargers.service import Place
 from voltyard.kernel import certificates as x509
 from voltyard.kernel import jobs
@@ -170,8 +174,8 @@ async def _server_pair(ctx: Context, issuer: Pair, names: Sequence[str], kind: K
     row = await ctx.db.read(ACTOR, store.find_authority, name)
     now = ctx.clock.now()
     secret = ctx.settings.secret_key()
-    is_good = row is not None and x509.is_issued_by(row.certificate, issuer.certificate_pem)
-    if is_good and row.valid_until - now > timedelta(days=CERTIFICATE_RENEWAL_DAYS):
+    is_fresh = row is not None and row.valid_until - now > timedelta(days=CERTIFICATE_RENEWAL_DAYS)
+    if row is not None and is_fresh and x509.is_issued_by(row.certificate, issuer.certificate_pem):
         return _pair(row, secret)
     until_at = now + timedelta(days=SERVER_CERTIFICATE_DAYS)
     made = await asyncio.to_thread(x509.new_server, issuer, names, kind, now, until_at)
@@ -277,7 +281,11 @@ async def sign_for(ctx: Context, job: SignFor) -> None:
         await ctx.db.work(ACTOR, _signed, row.id, pem)
         row = await ctx.db.read(ACTOR, store.find_certificate, row.id)
         assert row is not None, "a certificate that was signed is there"
-    chain = _chain(row.certificate, issuer)
+    longest = await ctx.db.read(ACTOR, _chain_length_max, row.charger_id)
+    chain = _chain(row.certificate, issuer, longest)
+    if not chain:
+        await ctx.db.work(ACTOR, _give_up, row.id, f"the charger takes {longest} characters at most")
+        return
     done = await commands.ask(ctx, ACTOR, row.charger_id, UseCertificate(chain), priority=Priority.BACKGROUND)
     if done.status not in {CommandStatus.EXECUTED, CommandStatus.REJECTED}:
         raise Unavailable("the charger gave no answer to its certificate; it is handed over again")
@@ -289,10 +297,24 @@ def _identity(work: Work, charger_id: str) -> str | None:
     return row.identity if row is not None and row.location_id is not None else None
 
 
-def _chain(certificate_pem: str, issuer: Pair) -> str:
-    """Return a certificate with its issuer behind it; the root is known to whoever trusts it."""
-    chain = certificate_pem + issuer.certificate_pem
-    return chain if len(chain) <= CHAIN_LENGTH_MAX else certificate_pem
+def _chain_length_max(work: Work, charger_id: str) -> int:
+    """Return the longest chain that a charger takes, in characters, as far as it told."""
+    for row in parameters_store.find_parameters(work, charger_id):
+        told = (row.reported or "").strip()
+        if row.key == fold("CertificateSignedMaxChainSize") and told.isascii() and told.isdecimal():
+            return min(int(told), CHAIN_LENGTH_MAX) if len(told) < 10 else CHAIN_LENGTH_MAX
+    return CHAIN_LENGTH_MAX
+
+
+def _chain(certificate_pem: str, issuer: Pair, longest: int) -> str:
+    """Return a certificate with its issuer behind it, or alone where that is too long, or nothing.
+
+    The root is known to whoever trusts it, and we know our issuer, so that the certificate alone will do.
+    """
+    for chain in (certificate_pem + issuer.certificate_pem, certificate_pem):
+        if len(chain) <= longest:
+            return chain
+    return ""
 
 
 def _signed(work: Work, certificate_id: str, pem: str) -> None:
@@ -425,7 +447,7 @@ def of_charger(work: Work, charger_id: str, limit: int = 20) -> list[ChargerCert
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A root certificate in a charger; what it is called and until when it holds is known if it came from us."""
+    """A root certificate in a charger; its name and its end are known if it came from us."""
 
     kind: CertificateKind
     hash: CertificateHash

@@ -19,8 +19,9 @@ from voltyard.chargers import commands_store as store
 from voltyard.chargers import credentials, effects, findings, service
 from voltyard.chargers.credentials import Answered
 from voltyard.chargers.effects import Effect
-from voltyard.chargers.events import CommandChanged, subject
+from voltyard.chargers.events import CommandChanged, MessagePromised, subject
 from voltyard.chargers.masks import masked
+from voltyard.kernel import jobs
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
@@ -36,7 +37,13 @@ from voltyard.kernel.errors import (
     VoltyardError,
 )
 from voltyard.kernel.ids import check, new_id
-from voltyard.kernel.limits import CALL_DEADLINE_S, COMMAND_TIMEOUT_MAX_S, COMPOSITE_DAYS_MAX
+from voltyard.kernel.limits import (
+    CALL_DEADLINE_S,
+    COMMAND_TIMEOUT_MAX_S,
+    COMPOSITE_DAYS_MAX,
+    CONNECT_SLACK_S,
+    MESSAGE_EFFECT_S,
+)
 from voltyard.kernel.log import logger
 from voltyard.kernel.wire import encode
 from voltyard.locations.access import Permission
@@ -122,6 +129,8 @@ class Command:
     late_answer: str | None = None
     late_at: datetime | None = None
     ahead: int = 0
+    connect_s: float | None = None
+    """How long the charger waits for the cable, of a start whose charge has not begun."""
 
     @property
     def latency_s(self) -> float | None:
@@ -151,6 +160,14 @@ def _effect(row: Any, now: datetime) -> Effect:
     return Effect.WAITING if now <= row.effect_until else Effect.MISSED
 
 
+def _connect_s(row: Any) -> float | None:
+    end = row.late_at or row.finished_at
+    if row.awaits is None or end is None or not row.awaits.startswith(f"{effects.START}:"):
+        return None
+    waited: timedelta = row.effect_until - end
+    return max(0.0, waited.total_seconds() - CONNECT_SLACK_S)
+
+
 def _command(work: Work, row: Any) -> Command:
     is_waiting = row.status == CommandStatus.PREPARED
     return Command(
@@ -175,6 +192,7 @@ def _command(work: Work, row: Any) -> Command:
         late_answer=row.late_answer,
         late_at=row.late_at,
         ahead=store.count_ahead(work, row.charger_id, row.id) if is_waiting else 0,
+        connect_s=_connect_s(row),
     )
 
 
@@ -461,16 +479,26 @@ def _close(
     if row.awaits is not None:
         # One that gave no answer may have obeyed all the same.
         may_come = status in {CommandStatus.EXECUTED, CommandStatus.EXPIRED}
-        values |= {"effect_until": _effect_until(work, row.awaits)} if may_come else {"awaits": None}
+        values |= (
+            {"effect_until": _effect_until(work, row.charger_id, row.awaits)}
+            if may_come
+            else {"awaits": None}
+        )
     store.close_command(work, command_id, sent_at=sent_at, **values)
+    if status is CommandStatus.EXECUTED and effects.is_message(row.awaits):
+        delay_s = MESSAGE_EFFECT_S + 1
+        jobs.enqueue(work, MessagePromised(command_id), delay_s=delay_s, key=f"promised:{command_id}")
     row = store.find_command(work, command_id)
     assert row is not None, "a command that was closed is gone"
     _tell(work, service.places(work, [row.charger_id])[0].location_id, row.charger_id, command_id, row.status)
     return _command(work, row)
 
 
-def _effect_until(work: Work, awaits: str | None) -> datetime | None:
-    return None if awaits is None else work.now + timedelta(seconds=effects.lasts_s(awaits))
+def _effect_until(work: Work, charger_id: str, awaits: str | None) -> datetime | None:
+    if awaits is None:
+        return None
+    connect_s = effects.connects_s(store.find_reported(work, charger_id, effects.CONNECT_KEY))
+    return work.now + timedelta(seconds=effects.lasts_s(awaits, connect_s))
 
 
 # --- what the gateway saw -------------------------------------------------------------------------
@@ -505,7 +533,7 @@ def answered_late(work: Work, items: Sequence[tuple[str, str, bool, str]]) -> No
                 "new_late_answer": masked(answer),
                 "new_late_at": work.now,
                 "new_awaits": awaits,
-                "new_effect_until": _effect_until(work, awaits),
+                "new_effect_until": _effect_until(work, row.charger_id, awaits),
             }
         )
     store.set_answered_late(work, values)

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from voltyard.chargers.tables import chargers, commands
+from voltyard.chargers.tables import chargers, commands, parameters
 from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
@@ -149,6 +149,14 @@ def count_ahead(work: Work, charger_id: str, command_id: str) -> int:
             )
         )
     )
+
+
+def find_reported(work: Work, charger_id: str, key: str) -> str | None:
+    """Return what a charger told of one of its parameters, by the key in lower case."""
+    told: str | None = work.value(
+        sa.select(parameters.c.reported).where(parameters.c.charger_id == charger_id, parameters.c.key == key)
+    )
+    return told
 
 
 def expire_commands(work: Work, before: datetime, word: str) -> int:

@@ -297,12 +297,23 @@ def was_set(work: Work, charger_id: str, ask: Ask, answered: Answered, key: byte
     if found[0] == PASSWORD_KEY:
         _password_was_set(work, charger_id, machine_hash(found[1], key), answered)
     elif answered in {Answered.OBEYED, Answered.LATER}:
-        store.want_profile(work, charger_id, _profile(found[1]))
+        _profile_was_set(work, charger_id, _profile(found[1]))
 
 
 def _profile(value: str) -> int:
     text = value.strip()
     return int(text) if text.isascii() and text.isdigit() and int(text) <= PROFILE_MAX else 0
+
+
+def _profile_was_set(work: Work, charger_id: str, profile: int) -> None:
+    """Wait for the charger to come with a profile; it may have done so before its answer was written down."""
+    row = store.find_credentials(work, charger_id)
+    if row is None or profile <= row.security_profile:
+        return
+    if row.session_id is not None and row.profile_in_use >= profile:
+        store.set_credentials(work, charger_id, security_profile=profile, wanted_profile=None)
+    else:
+        store.want_profile(work, charger_id, profile)
 
 
 def _password_was_set(work: Work, charger_id: str, sent: str, answered: Answered) -> None:

@@ -18,7 +18,9 @@ from voltyard.chargers.events import CommandChanged, subject
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Invalid
 from voltyard.kernel.limits import (
+    CONNECT_EFFECT_MAX_S,
     CONNECT_EFFECT_S,
+    CONNECT_SLACK_S,
     MESSAGE_EFFECT_S,
     RESTART_EFFECT_S,
     STOP_EFFECT_S,
@@ -46,13 +48,13 @@ from voltyard.speech import (
 )
 
 AWAITS_LENGTH: Final = 96
+CONNECT_KEY: Final = "connectiontimeout"
+CONNECT_DIGITS_MAX: Final = 9
 START: Final = "start"
 STOP: Final = "stop"
 BOOT: Final = "boot"
 MESSAGE: Final = "message"
-LASTS_S: Final = MappingProxyType(
-    {START: CONNECT_EFFECT_S, STOP: STOP_EFFECT_S, BOOT: RESTART_EFFECT_S, MESSAGE: MESSAGE_EFFECT_S}
-)
+LASTS_S: Final = MappingProxyType({STOP: STOP_EFFECT_S, BOOT: RESTART_EFFECT_S, MESSAGE: MESSAGE_EFFECT_S})
 
 _MESSAGES: Final[MappingProxyType[type, str]] = MappingProxyType(
     {
@@ -100,9 +102,23 @@ def awaited(ask: Ask) -> str | None:
     return None
 
 
-def lasts_s(awaits: str) -> float:
-    """Return how long after the answer the effect may come."""
-    return LASTS_S[awaits.partition(":")[0]]
+def lasts_s(awaits: str, connect_s: float = CONNECT_EFFECT_S) -> float:
+    """Return how long after the answer the effect may come; ``connect_s`` is the time to plug in."""
+    kind = awaits.partition(":")[0]
+    return connect_s + CONNECT_SLACK_S if kind == START else LASTS_S[kind]
+
+
+def connects_s(told: str | None) -> float:
+    """Return how long a charger waits for the cable, as it told of its ConnectionTimeOut."""
+    if told is None or not told.strip().isdecimal() or len(told) > CONNECT_DIGITS_MAX:
+        return CONNECT_EFFECT_S
+    return min(float(told), CONNECT_EFFECT_MAX_S) or CONNECT_EFFECT_S
+
+
+def is_message(awaits: str | None) -> bool:
+    """Say whether a command waits for a message of the charger that would be recognised."""
+    kind, _, about = (awaits or "").partition(":")
+    return kind == MESSAGE and about.partition(":")[0] in _MESSAGES.values()
 
 
 def is_heard(awaits: str, said: Said) -> bool:

@@ -52,6 +52,12 @@ class RunChanged(Message, frozen=True):
     location_id: str | None
 
 
+class MessagePromised(Message, frozen=True):
+    """A duty: a charger accepted to send a message; by the end of its time, see whether it did."""
+
+    command_id: str
+
+
 def subject(location_id: str | None, charger_id: str) -> str:
     """Return the subject on which events of a charger are told."""
     return f"live.{location_id or 'none'}.{charger_id}"

@@ -396,10 +396,10 @@ _ALL: Final = (
     # --- time ---
     Flaw(
         "time_without_offset",
-        _("Tells times without a zone; we take them for UTC."),
+        _("Tells times without a zone; we take them for those of its location."),
         _ODD,
         "Q35",
-        _("Set the charger’s clock to UTC, or report it to the vendor."),
+        _("Let it tell its times in UTC if it can be set so; otherwise report it to the vendor."),
     ),
     Flaw(
         "unreadable_time",

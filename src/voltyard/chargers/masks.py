@@ -14,7 +14,7 @@ from voltyard.kernel.wire import decode, encode
 MASK = "***"
 _SECRET = re.compile("password|secret|key", re.IGNORECASE)
 # Named like secrets, but none: the field that names a configuration key, a limit, a public key's hash.
-_HARMLESS = frozenset(("key", "getconfigurationmaxkeys", "issuerkeyhash"))
+_HARMLESS = frozenset(("key", "getconfigurationmaxkeys", "issuerkeyhash", "issuer_key_hash"))
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'\\]*@")
 _QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'\\]*)\?[^\s#\"'\\]+")

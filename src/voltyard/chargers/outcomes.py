@@ -332,8 +332,12 @@ def _answered(command: Command, word: str, *, is_accepted: bool, is_plugged: boo
     if not is_accepted:
         found = _ERRORS.get(word, REJECTED)
         return found._replace(facts={"code": word}) if found is _NOT_UNDERSTOOD else found
+    if what == START and command.effect is Effect.MISSED:
+        missed = _NOT_STARTED if is_plugged else _EFFECTS[START, Effect.MISSED]
+        seconds = CONNECT_EFFECT_S if command.connect_s is None else command.connect_s
+        return missed._replace(facts={"seconds": round(seconds)})
     if what == START and is_plugged and command.effect is not Effect.HAPPENED:
-        return _NOT_STARTED if command.effect is Effect.MISSED else _STARTING
+        return _STARTING
     if what == "GetDiagnostics":
         return _diagnostics(command.answer)
     return _EFFECTS.get((what, command.effect)) or _EFFECTS.get((what, Effect.WAITING), ACCEPTED)

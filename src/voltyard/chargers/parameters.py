@@ -823,10 +823,10 @@ async def _carry_out(
     charger_id: str,
     decision: _Decision,
     *,
-    priority: Priority = Priority.PORTAL,
     budget_s: float = BUDGET_S,
 ) -> Saving:
     """Send, note what was answered, read back, and see whether it is so."""
+    priority = Priority.BACKGROUND if actor.is_system else Priority.PORTAL
     asking = _Asking(ctx, actor, charger_id, priority, budget_s)
     done: list[tuple[_Change, Saved]] = []
     for change in decision.changes:
@@ -965,9 +965,7 @@ async def send_pending(ctx: Context, charger_id: str) -> Saving:
     decision = await ctx.db.read(ACTOR, _pending, charger_id)
     if decision is None:
         return Saving((), is_reboot_required=False, saved_at=ctx.clock.now())
-    return await _carry_out(
-        ctx, ACTOR, charger_id, decision, priority=Priority.BACKGROUND, budget_s=JOB_BUDGET_S
-    )
+    return await _carry_out(ctx, ACTOR, charger_id, decision, budget_s=JOB_BUDGET_S)
 
 
 def _pending(work: Work, charger_id: str) -> _Decision | None:

@@ -221,7 +221,7 @@ def _check_raise(work: Work, charger_id: str, profile: int, has_tls: bool, is_su
         _check_tls(work, row, has_tls, is_sure)
     if profile == PROFILE_MAX and store.find_certificate_in_force(work, charger_id) is None:
         raise NotReadyForProfile(
-            "the charger holds no certificate of its own: have it ask for one first, and wait until it took it"
+            "the charger holds no certificate of its own: have it ask for one first and wait until it took it"
         )
 
 

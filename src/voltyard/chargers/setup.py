@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from voltyard.chargers import commands, parameters, service
 from voltyard.chargers import parameters_store as store
-from voltyard.chargers.keys import ROTATIONS
-from voltyard.chargers.parameters import Parameters, Result, Saved
+from voltyard.chargers.commands import CommandStatus
+from voltyard.chargers.keys import ROTATIONS, fold
+from voltyard.chargers.parameters import Parameters, Result, Saved, Saving
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
@@ -162,9 +163,8 @@ async def set_up(ctx: Context, actor: Actor, charger_id: str, answers: Answers) 
     check(answers)
     wanted = await ctx.db.work(actor, _keep, charger_id, answers)
     saved = await _tell(ctx, actor, charger_id, wanted) if wanted else None
-    is_restart_wanted = saved is not None and saved.result is Result.REBOOT_REQUIRED
-    if is_restart_wanted and not await ctx.db.read(actor, _is_in_use, charger_id):
-        await commands.ask(ctx, actor, charger_id, Restart())
+    if saved is not None:
+        await _restart_for(ctx, actor, charger_id, [saved])
     made = await ctx.db.read(actor, get, charger_id)
     assert made is not None, "a set-up that was just kept is gone"
     return made
@@ -222,6 +222,21 @@ async def _tell(ctx: Context, actor: Actor, charger_id: str, wanted: Sequence[st
             break
     assert saved is not None, "there is always a form"
     return saved
+
+
+async def restart_for(ctx: Context, charger_id: str, saving: Saving) -> bool:
+    """Restart a charger if it wants that for the rotation it was sent; say whether it does so."""
+    return await _restart_for(ctx, parameters.ACTOR, charger_id, saving.results)
+
+
+async def _restart_for(ctx: Context, actor: Actor, charger_id: str, results: Sequence[Saved]) -> bool:
+    is_wanted = any(
+        fold(each.name) == fold(ROTATION_KEY) and each.result is Result.REBOOT_REQUIRED for each in results
+    )
+    if not is_wanted or await ctx.db.read(actor, _is_in_use, charger_id):
+        return False
+    command = await commands.ask(ctx, actor, charger_id, Restart())
+    return command.status is CommandStatus.EXECUTED
 
 
 def _is_in_use(work: Work, charger_id: str) -> bool:

@@ -329,7 +329,7 @@ def sim_replay(
     file: Annotated[Path, typer.Argument(help="A log of calls, exported as jsonl.")],
     url: Annotated[
         str | None,
-        typer.Option(help="Play the charger's side against this server; else ours against a virtual charger."),
+        typer.Option(help="Play the charger's side against this server; else ours to a virtual charger."),
     ] = None,
     identity: Annotated[str, typer.Option(help="Who to be; as recorded unless given.")] = "",
     password: Annotated[str | None, typer.Option()] = None,

@@ -158,5 +158,8 @@ class TlsListener:
             if isinstance(wrong, ssl.SSLError) and not counted.is_gone:
                 # An unknown issuer or an expired certificate shows here and nowhere else.
                 self._log.warning("no TLS with this peer", address=address, why=wrong.reason or str(wrong))
+        except Exception:  # the library, surprised by a peer that went: the others stay
+            fresh.close()
+            self._log.exception("a TLS handshake failed", address=address)
         finally:
             self._waiting.remove(counted)

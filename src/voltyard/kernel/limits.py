@@ -96,7 +96,11 @@ PAGE_DEFAULT = 25
 SAMPLES_PAGE_MAX = 5_000
 COMMAND_TIMEOUT_MAX_S = 50.0
 CONNECT_EFFECT_S = 60.0
-"""OCPP 1.6 §9.1.5, ConnectionTimeOut: how long an accepted start waits for the cable, if a charger keeps the default."""
+"""OCPP 1.6 §9.1.5, ConnectionTimeOut: how long a start waits for the cable, if a charger tells no other …"""
+CONNECT_EFFECT_MAX_S = 3_600.0
+"""… which is believed up to here …"""
+CONNECT_SLACK_S = 15.0
+"""… and how long after that it may still tell of the charge."""
 STOP_EFFECT_S = 60.0
 """How soon an accepted stop should have ended its transaction."""
 RESTART_EFFECT_S = 300.0

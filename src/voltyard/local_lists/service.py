@@ -55,7 +55,7 @@ CARDS_DEFAULT = 1_000
 CARDS_MOST = 10_000
 BOOT_DELAY_S = 20.0
 """A charger that has just started has its connectors to tell of first."""
-TURN_DELAY_S = 15.0
+TURN_DELAY_S = 3.0
 AWAY_DELAY_S = 1_800.0
 """A charger that is away is looked for this often; one that boots is served at once."""
 SILENCE_DELAY_S = 600.0
@@ -257,8 +257,8 @@ def _note(work: Work, charger_ids: Sequence[str], *, is_withdrawn: bool) -> None
         # The list alone is not enough: the cache of a charger keeps what it was once told of a card
         # (OCPP 1.6 §3.5.1), and offline a card that was refused here since would charge there.
         store.set_forget(work, charger_ids)
-    for charger_id in charger_ids:
-        _enqueue(work, charger_id)
+    if charger_ids:
+        jobs.enqueue_many(work, [(SyncList(each), 0.0, _key(each)) for each in charger_ids])
 
 
 async def moved(ctx: Context, message: ChargerMoved) -> None:

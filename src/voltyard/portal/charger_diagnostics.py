@@ -35,12 +35,16 @@ CERTIFICATES = 8
 
 
 class Step(NamedTuple):
-    """A security profile as its row shows it: reached, next, or what is missing for it."""
+    """A security profile as its row shows it: reached, next, or what is missing for it.
+
+    ``may_insist``: all that is missing is our knowledge of whom the charger trusts.
+    """
 
     profile: int
     is_reached: bool
     is_wanted: bool
     missing: str
+    may_insist: bool
 
 
 def next_steps(found: Security, *, has_tls: bool) -> list[Step]:
@@ -64,9 +68,11 @@ def next_steps(found: Security, *, has_tls: bool) -> list[Step]:
             profile,
             found.enforced >= profile,
             found.wanted == profile,
-            next((need for need in missing if need), ""),
+            lacking[0] if lacking else "",
+            lacking == [root],
         )
         for profile, missing in needs
+        for lacking in [[need for need in missing if need]]
     ]
 
 

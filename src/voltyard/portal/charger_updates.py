@@ -17,14 +17,21 @@ from voltyard.accounts import service as accounts
 from voltyard.chargers import firmware, transfers
 from voltyard.chargers import service as chargers
 from voltyard.chargers.firmware import Wish
-from voltyard.chargers.stages import UPLOADS, Kind, Stage
+from voltyard.chargers.stages import UPLOADS, Kind, Stage, is_same_version
 from voltyard.chargers.transfers import Transfer
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Gone, Invalid, NotFound, VoltyardError
-from voltyard.kernel.limits import FIRMWARE_BYTES_MAX, FORM_BYTES_MAX, PAGE_DEFAULT
+from voltyard.kernel.limits import (
+    FIRMWARE_BYTES_MAX,
+    FIRMWARE_CHARGERS_MAX,
+    FORM_BYTES_MAX,
+    PAGE_DEFAULT,
+)
+from voltyard.locations import service as locations
 from voltyard.locations.access import Permission
 from voltyard.portal import shell as shells
 from voltyard.portal.chargers import frame
+from voltyard.portal.figures import all_chargers, all_locations
 from voltyard.portal.shell import BLANK, Here, Visit, refused
 from voltyard.portal.words import Look, _
 from voltyard.speech import ConnectorStatus
@@ -383,3 +390,49 @@ async def delete_firmware(here: Here, firmware_id: str, charger: str = "") -> Re
     await firmware.remove(here.ctx, here.actor, firmware_id)
     place = f"/chargers/{charger}/updates" if charger else "/chargers"
     return here.go(place, _("The firmware is deleted."))
+
+
+# --- many chargers --------------------------------------------------------------------------------
+
+
+def many_view(work: Work, firmware_id: str) -> dict[str, Any]:
+    """Return firmware with the chargers that one may update, those it is for first."""
+    file = firmware.get(work, firmware_id)
+    needed = {Permission.CONTROL, Permission.EDIT_CHARGERS}
+    names = {each.id: each.name for each in all_locations(work)}
+    may = {place for place in names if needed <= locations.permissions(work, place)}
+    rows = [each for each in all_chargers(work) if each.location_id in may][:FIRMWARE_CHARGERS_MAX]
+    fits = {each.id: not firmware.differs(file, each) for each in rows}
+    return {
+        "file": file,
+        "rows": sorted(rows, key=lambda each: (not fits[each.id], each.label.casefold())),
+        "fits": fits,
+        "names": names,
+        "is_there": {each.id: is_same_version(each.firmware or "", file.version) for each in rows},
+    }
+
+
+@router.get("/firmware/{firmware_id}")
+async def show_many(here: Here, firmware_id: str) -> Response:
+    """Show firmware, and the chargers that can be updated with it together."""
+    return here.page("firmware.html", form=BLANK, **await here.read(many_view, firmware_id))
+
+
+@router.post("/firmware/{firmware_id}/updates")
+async def update_many(
+    here: Here, firmware_id: str, charger: Annotated[list[str] | None, Form()] = None
+) -> Response:
+    """Order an update for many chargers."""
+    try:
+        ordered = await firmware.update_many(here.ctx, here.actor, charger or [], firmware_id=firmware_id)
+    except Invalid as wrong:
+        form = shells.Form({}, {}, shells.sentence(wrong.detail))
+        values = await here.read(many_view, firmware_id)
+        return here.page("firmware.html", status=status_of(type(wrong)), form=form, **values)
+    said = here.text(_("%(count)s chargers are asked as soon as they are online.")) % {
+        "count": len(ordered.transfers)
+    }
+    if ordered.skipped:
+        skipped = here.text(_("%(count)s are left out: an update of theirs is under way."))
+        said = f"{said} {skipped % {'count': len(ordered.skipped)}}"
+    return here.go(f"/firmware/{firmware_id}", said)

@@ -284,8 +284,8 @@ PROFILES: Final[Mapping[str, tuple[CommandForm, ...]]] = MappingProxyType(
                             default="Full", hint=_("Full replaces the list, Differential changes it.")),
                     Field("localAuthorizationList", _("Cards"), FieldKind.CARDS,
                           hint=_("One a line: tag, then Accepted, Blocked, Expired or Invalid, then "
-                                 "the expiry and the parent tag or – for none. A tag alone takes it off a Differential "
-                                 "list. Example: 04A2B8C1 Accepted 2027-12-31T23:59")),
+                                 "the expiry and the parent tag or – for none. A tag alone takes it off a "
+                                 "Differential list. Example: 04A2B8C1 Accepted 2027-12-31T23:59")),
                 ),
                 _("The next change of the cards here overwrites it."),
             ),

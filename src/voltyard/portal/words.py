@@ -100,7 +100,7 @@ VERDICT: Final[Mapping[str, Look]] = {
     "Expired": Look(_("Card expired"), "bad", _("This card was no longer valid.")),
     "Invalid": Look(_("Card unknown"), "bad", _("No card with this tag is allowed at the location.")),
     "ConcurrentTx": Look(
-        _("Not this card just then"),
+        _("Card not accepted just then"),
         "bad",
         _("This card was charging elsewhere, or the connector was kept for another card."),
     ),

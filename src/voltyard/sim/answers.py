@@ -190,7 +190,10 @@ def _rate(limit: Limit, unit: str, voltage_v: float) -> float:
 
 
 def _get_configuration(station: Station, _upkeep: Upkeep, fields: Fields) -> Payload:
-    known, unknown = station.keys.read(fields.texts("key"))
+    names = fields.texts("key")
+    if len(names) > station.keys.count("GetConfigurationMaxKeys"):
+        raise BadPayload("OccurenceConstraintViolation", "more keys than GetConfigurationMaxKeys (§5.8)")
+    known, unknown = station.keys.read(names)
     answered: Payload = {"configurationKey": known}
     if unknown:
         answered["unknownKey"] = [name[:50] for name in unknown]

@@ -107,9 +107,7 @@ def replay_command(
             return 2
         try:
             report = asyncio.run(
-                replay_server.play(
-                    recording, url, who, password, clock=SystemClock(), say=say, speed=speed
-                )
+                replay_server.play(recording, url, who, password, clock=SystemClock(), say=say, speed=speed)
             )
         except replay_server.Unreachable as wrong:
             say(str(wrong))

@@ -19,6 +19,8 @@ MEASURANDS = (
 )
 SAMPLED = "Energy.Active.Import.Register,Power.Active.Import,Current.Import,Current.Offered,Voltage,SoC"
 
+ROTATIONS = frozenset(("NotApplicable", "Unknown", "RST", "RTS", "SRT", "STR", "TRS", "TSR"))
+
 HIDDEN_KEYS = frozenset({"AuthorizationKey"})
 """Never told, only set (OCPP 1.6 security whitepaper, profile 1)."""
 
@@ -32,7 +34,14 @@ def _is_count(value: str) -> bool:
 
 
 def _is_measurands(value: str) -> bool:
-    return all(name.strip() in MEASURANDS for name in value.split(",")) if value.strip() else True
+    names = [name.strip() for name in value.split(",")] if value.strip() else []
+    return len(names) <= len(MEASURANDS) and all(name in MEASURANDS for name in names)  # …MaxLength
+
+
+def _is_rotation(value: str) -> bool:
+    """Say whether a value is of the form 0.RST,1.RTS (§9.1.7)."""
+    parts = [part.strip().partition(".") for part in value.split(",")]
+    return all(number.isdigit() and rotation in ROTATIONS for number, _, rotation in parts)
 
 
 def _is_text(value: str) -> bool:
@@ -65,7 +74,7 @@ def factory_keys(connectors: int, max_a: float) -> dict[str, Key]:
         "AuthorizeRemoteTxRequests": Key("false", _is_flag),
         "ClockAlignedDataInterval": Key("0", _is_count),
         "ConnectionTimeOut": Key("60", _is_count),
-        "ConnectorPhaseRotation": Key("0.RST", _is_text, after_reboot=True),
+        "ConnectorPhaseRotation": Key("0.RST", _is_rotation, after_reboot=True),
         "GetConfigurationMaxKeys": Key("50"),
         "HeartbeatInterval": Key("300", _is_count),
         "LightIntensity": Key("100", lambda value: _is_count(value) and int(value) <= 100),
@@ -77,11 +86,13 @@ def factory_keys(connectors: int, max_a: float) -> dict[str, Key]:
         "MeterValuesSampledDataMaxLength": Key(str(len(MEASURANDS))),
         "MeterValueSampleInterval": Key("60", _is_count),
         "NumberOfConnectors": Key(str(connectors)),
-        "ResetRetries": Key("1"),
+        "ResetRetries": Key("1", _is_count),
         "StopTransactionOnEVSideDisconnect": Key("true", _is_flag),
         "StopTransactionOnInvalidId": Key("true", _is_flag),
-        "StopTxnAlignedData": Key(""),
+        "StopTxnAlignedData": Key("", _is_measurands),
+        "StopTxnAlignedDataMaxLength": Key(str(len(MEASURANDS))),
         "StopTxnSampledData": Key("", _is_measurands),
+        "StopTxnSampledDataMaxLength": Key(str(len(MEASURANDS))),
         "SupportedFeatureProfiles": Key(
             "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
         ),

@@ -172,7 +172,7 @@ def differences(recorded: Any, now: Any, path: str = "") -> Iterator[str]:
 
 def _members(recorded: Payload, now: Payload, path: str) -> Iterator[str]:
     before = path and f"{path}."
-    for name in recorded.keys() | now.keys():
+    for name in dict.fromkeys([*recorded, *now]):
         if name == "errorDescription":
             continue
         if name not in now:

@@ -484,13 +484,16 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
             candidates = [each for each in open_rows if each.number not in values]
             meant = _resolve(candidates, place, said, work.now) if key not in seen else None
             if meant is None and named is not None:
-                tags.append(named.id_tag)
-                continue
-            if key not in seen:
-                odd.append(_flaw("unknown_stop", place, said))
-            orphans.append(_orphan(work, place, said, key, meant))
-            row = meant
-            seen.add(key)
+                if not _was_an_instant(named, said):
+                    tags.append(named.id_tag)
+                    continue
+                row = named
+            else:
+                if key not in seen:
+                    odd.append(_flaw("unknown_stop", place, said))
+                orphans.append(_orphan(work, place, said, key, meant))
+                row = meant
+                seen.add(key)
         tags.append(row.id_tag if row is not None else None)
         if row is None:
             continue
@@ -572,7 +575,24 @@ def _registers(row: Any, said: Ended, last_read_wh: int | None, now: datetime) -
 
 def _says_more(row: Any, said: Ended, last_wh: int | None, now: datetime) -> bool:
     """Say whether a stop tells more than what is known of the end of its transaction."""
-    return not _is_settled(row) or (row.is_estimated and _registers(row, said, last_wh, now).is_plausible)
+    is_open_to_more = row.is_estimated or _was_an_instant(row, said)
+    return not _is_settled(row) or (is_open_to_more and _registers(row, said, last_wh, now).is_plausible)
+
+
+def _was_an_instant(row: Any, said: Ended) -> bool:
+    """Say whether a transaction ended as it began, without energy, and this stop tells of a later end.
+
+    Then another one has begun in the same instant with the same card and register. Its start could not be
+    told apart from the first (quirk Q39); its energy must not be lost.
+    """
+    return (
+        row.ended_at is not None
+        and row.ended_at == row.started_at
+        and row.meter_stop_wh == row.meter_start_wh
+        and said.told_at is not None
+        and said.told_at > row.ended_at
+        and _meter(said.meter_wh) > row.meter_stop_wh
+    )
 
 
 def _ended_values(row: Any, said: Ended, last_wh: int | None, now: datetime) -> dict[str, Any]:

@@ -50,6 +50,7 @@ JOBS: Mapping[type[Message], Do] = MappingProxyType(
         ReservationOver: reservations.over,
         ReservationWithdrawn: reservations.withdrawn,
         AwaitStart: pending.await_start,
+        MessagePromised: promises.look,
         after_boot.LookAfterBoot: after_boot.look,
         parameters.ReadParameters: parameters.read_left,
         parameters.SendParameters: parameters.send_left,

@@ -13,8 +13,10 @@ from tests.factories import SYSTEM, make_charger, make_location, make_member, ma
 from tests.unit.chargers.papers import Answering, give_authority, pairs
 from tests.unit.chargers.test_credentials import a_charger, certificate_for, hello, knock
 from voltyard.chargers import certificates as room
+from voltyard.chargers import parameters_store
 from voltyard.chargers import service as chargers
 from voltyard.chargers.certificates import AskRenewal, NotInForce, SignFor
+from voltyard.chargers.keys import fold
 from voltyard.kernel import certificates, jobs
 from voltyard.kernel.certificates import BadCertificate
 from voltyard.kernel.errors import ChargerOffline, Forbidden, NotFound, Unavailable
@@ -146,6 +148,23 @@ async def test_a_request_is_signed_handed_over_and_opens_the_door(ctx):
     (kept,) = await ctx.db.read(owner.actor, room.of_charger, charger.id)
     assert (kept.status, kept.word) == ("accepted", "Accepted")
     assert kept.valid_until_at - ctx.clock.now() <= timedelta(days=CHARGER_CERTIFICATE_DAYS)
+
+
+@pytest.mark.parametrize(("longest", "count"), [("10000", 2), ("2500", 1), ("100", 0), ("many", 2)])
+async def test_a_chain_is_as_long_as_the_charger_takes(ctx, longest, count):
+    await give_authority(ctx)
+    charger, _ = await owned(ctx)
+    row = {"charger_id": charger.id, "key": fold("CertificateSignedMaxChainSize"), "reported": longest,
+           "name": "CertificateSignedMaxChainSize", "reported_at": ctx.clock.now()}  # fmt: skip
+    await ctx.db.work(SYSTEM, parameters_store.upsert_parameters, [row])
+    await ask(ctx, charger)
+    (job,) = await due(ctx)
+    async with Answering(ctx, charger.id) as there:
+        await room.sign_for(ctx, job)
+    chains = [certificates.split(asked.chain_pem) for asked in there.asked]
+    assert [len(chain) for chain in chains] == ([count] if count else [])
+    (kept,) = await held(ctx, charger)
+    assert kept.status == ("accepted" if count else "failed")
 
 
 async def test_what_the_charger_says_to_its_certificate_is_kept(ctx):

@@ -388,6 +388,17 @@ async def test_a_profile_is_wanted_once_the_charger_has_accepted_it(ctx, answere
     assert (await row_of(ctx, charger)).wanted_profile == wanted
 
 
+async def test_a_charger_that_came_back_before_its_answer_was_written_down_is_held_to_its_profile(ctx):
+    charger = await a_charger(ctx)
+    await knock(ctx, hello(charger, OLD, is_tls=True))
+    ask = SetKey("SecurityProfile", "2")
+    await ctx.db.work(
+        SYSTEM, credentials.was_set, charger.id, ask, Answered.OBEYED, ctx.settings.secret_key()
+    )
+    row = await row_of(ctx, charger)
+    assert (row.security_profile, row.wanted_profile) == (2, None)
+
+
 @pytest.mark.parametrize("value", ["1", "0", "9", "two", "", "²"])
 async def test_a_profile_that_is_no_higher_one_is_not_wanted(ctx, value):
     charger = await a_charger(ctx, security_profile=1)

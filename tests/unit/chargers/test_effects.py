@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from tests.factories import SYSTEM
 from tests.unit.chargers.test_commands import charger_with_owner, serve
-from voltyard.chargers import commands, effects
+from voltyard.chargers import commands, effects, outcomes, tables
 from voltyard.chargers.commands import CommandStatus
 from voltyard.chargers.effects import Effect
 from voltyard.chargers.events import CommandChanged
 from voltyard.kernel.errors import TimedOut
-from voltyard.kernel.limits import CONNECT_EFFECT_S, RESTART_EFFECT_S
+from voltyard.kernel.limits import (
+    CONNECT_EFFECT_MAX_S,
+    CONNECT_EFFECT_S,
+    CONNECT_SLACK_S,
+    RESTART_EFFECT_S,
+)
 from voltyard.speech import (
     Answer,
     AnswerRefused,
@@ -137,12 +142,51 @@ async def test_an_effect_that_does_not_come_is_missed_without_anybody_noting_it(
     charger, owner = await charger_with_owner(ctx)
     await serve(ctx, charger.id, ACCEPTED)
     command = await commands.ask(ctx, owner.actor, charger.id, StartCharging("04AB"))
-    clock.advance(CONNECT_EFFECT_S)
+    clock.advance(CONNECT_EFFECT_S + CONNECT_SLACK_S)
     assert (await look(ctx, owner, command)).effect is Effect.WAITING
     clock.advance(1)
     assert (await look(ctx, owner, command)).effect is Effect.MISSED
     await ctx.db.work(SYSTEM, effects.note, [(charger.id, Started(1, "04AB", 0))])
     assert (await look(ctx, owner, command)).effect is Effect.MISSED
+
+
+@pytest.mark.parametrize(
+    ("told", "connect_s"),
+    [
+        ("120", 120),
+        (" 30 ", 30),
+        (None, CONNECT_EFFECT_S),
+        ("soon", CONNECT_EFFECT_S),
+        ("0", CONNECT_EFFECT_S),
+        ("-5", CONNECT_EFFECT_S),
+        ("9" * 400, CONNECT_EFFECT_S),
+        ("86400", CONNECT_EFFECT_MAX_S),
+    ],
+)
+def test_a_charger_tells_how_long_it_waits_for_the_cable(told, connect_s):
+    assert effects.connects_s(told) == connect_s
+
+
+async def test_a_start_is_missed_when_the_charger_itself_gives_up(ctx, clock):
+    charger, owner = await charger_with_owner(ctx)
+    row = {
+        "charger_id": charger.id,
+        "key": "connectiontimeout",
+        "name": "ConnectionTimeOut",
+        "reported": "120",
+    }
+    await ctx.db.work(SYSTEM, lambda work: work.insert(tables.parameters, **row))
+
+    async def accept(_asked):
+        return commands.Told(ACCEPTED, "RemoteStartTransaction", "{}")
+
+    await ctx.bus.serve(f"charger.{charger.id}.ask", commands.Asked, accept)
+    command = await commands.ask(ctx, owner.actor, charger.id, StartCharging("04AB"))
+    clock.advance(120 + CONNECT_SLACK_S)
+    assert (await look(ctx, owner, command)).effect is Effect.WAITING
+    clock.advance(1)
+    missed = await look(ctx, owner, command)
+    assert outcomes.explain(missed).message == "Accepted, but the cable was not plugged in within 120 s."
 
 
 async def test_an_effect_may_be_heard_before_the_answer_is_noted(ctx):

@@ -77,17 +77,13 @@ def test_what_was_accepted_says_what_came_of_it(kind, word, effect, sentence):
     ],
 )  # fmt: skip
 def test_what_was_refused_says_why(kind, word, sentence):
-    assert said(kind, "rejected", word) == sentence
+    assert said(kind, "rejected", word).startswith(sentence)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_charger_cannot_do_is_said_in_one_way(kind):
-    as_status, as_error = (
-        explain(command(kind, "rejected", word)) for word in ("NotSupported", "NotSupported")
-    )
-    assert as_status == as_error
-    assert explain(command(kind, "rejected", "NotImplemented")).tone == as_status.tone == "bad"
     for word in ("NotSupported", "NotImplemented"):
+        assert explain(command(kind, "rejected", word)).tone == "bad"
         assert command(kind, "rejected", word).is_unable
     assert command(kind, "expired", "NoAnswer").is_unable
     assert not command(kind, "rejected", "Rejected").is_unable

@@ -156,7 +156,7 @@ async def test_a_charger_that_came_over_tls_trusts_us_evidently(ctx):
     async with Answering(ctx, charger.id):
         await security.raise_profile(over_tls(ctx), owner.actor, charger.id, 2)
     found = await security.look(ctx, owner.actor, charger.id)
-    assert (found.enforced, found.wanted, found.in_use) == (0, 2, 2)
+    assert (found.enforced, found.wanted, found.in_use) == (2, None, 2)
 
 
 async def test_a_profile_that_the_charger_refused_is_not_waited_for(ctx):

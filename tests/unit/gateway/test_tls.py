@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import pytest
 import uvloop
 import websockets
 
-from tests.unit.gateway.peers import until
+from tests.unit.gateway.peers import settle, until
 from tests.unit.gateway.test_server import Desk
 from voltyard.gateway.handshake import Waiting
 from voltyard.gateway.server import Gateway, TlsListening
@@ -57,6 +58,18 @@ class World(NamedTuple):
         return self.issuer.certificate_pem + self.root.certificate_pem
 
 
+@cache
+def servers(world: World, kind: KeyKind) -> Papers:
+    """Return what a server shows: made once, since making an RSA key takes long."""
+    return world.server(kind)
+
+
+@cache
+def foreign() -> World:
+    """Return an authority that nobody here trusts."""
+    return make_world()
+
+
 def make_world() -> World:
     root = certificates.new_root("Test root", "Voltyard", NOW, NOW + 30 * DAY)
     return World(root, certificates.new_issuer(root, "Test issuer", "Voltyard", NOW, NOW + 30 * DAY))
@@ -92,7 +105,7 @@ class House:
         self.offers += 1
         if self.fault is not None:
             raise self.fault
-        return server_context([self.world.server(kind) for kind in KeyKind], self.world.trusted)
+        return server_context([servers(self.world, kind) for kind in KeyKind], self.world.trusted)
 
     def connect(self, context: ssl.SSLContext, target: str = "/ocpp/CP-1", **over: Any) -> Any:
         options = {"subprotocols": ["ocpp1.6"], "compression": None, "proxy": None, "ping_interval": None}
@@ -169,7 +182,7 @@ async def test_a_plain_socket_on_the_other_port_is_not_tls(world):
 @pytest.mark.parametrize("why", ["another authority", "expired"])
 async def test_a_certificate_that_is_not_good_ends_tls(why, world, tmp_path):
     papers = (
-        make_world().charger()
+        foreign().charger()
         if why == "another authority"
         else world.charger(now=NOW - 3 * DAY, until_at=NOW - DAY)
     )
@@ -183,7 +196,7 @@ async def test_a_certificate_that_is_not_good_ends_tls(why, world, tmp_path):
 async def test_a_charger_that_does_not_trust_us_does_not_come(world, tmp_path):
     async with house_of(world) as house:
         with pytest.raises(ssl.SSLCertVerificationError):
-            async with house.connect(client_context(make_world(), tmp_path)):
+            async with house.connect(client_context(foreign(), tmp_path)):
                 pass
 
 
@@ -254,6 +267,7 @@ async def test_who_speaks_no_tls_is_let_go_and_the_others_are_not_disturbed(worl
         writer.write(b"GET /ocpp/CP-1 HTTP/1.1\r\n\r\n")
         async with asyncio.timeout(5):
             await reader.read()
+        writer.transport.abort()
         async with house.connect(client_context(world, tmp_path)):
             pass
 
@@ -261,11 +275,13 @@ async def test_who_speaks_no_tls_is_let_go_and_the_others_are_not_disturbed(worl
 async def test_certificates_are_renewed_while_it_runs_and_a_failure_keeps_the_old_one(world, tmp_path):
     async with house_of(world) as house:
         house.fault = OSError("the file is gone")
+        await settle()
         house.clock.advance(TLS_REFRESH_S)
         await until(lambda: house.offers == 2)
         async with house.connect(client_context(world, tmp_path)):
             pass
-        house.fault, house.world = None, make_world()
+        house.fault, house.world = None, foreign()
+        await settle()
         house.clock.advance(TLS_REFRESH_S)
         await until(lambda: house.offers == 3)
         async with house.connect(client_context(house.world, tmp_path)):

@@ -289,3 +289,11 @@ def test_the_data_folder_is_for_its_owner_only(tmp_path):
     settings = Settings(data=tmp_path / "new", secret="x")
     settings.make_data()
     assert settings.data.stat().st_mode & 0o077 == 0
+
+
+def test_chargers_find_files_where_people_find_the_portal_unless_they_come_another_way():
+    assert Settings(public_url="https://v.example/").files_url == "https://v.example"
+    own = Settings(public_url="https://v.example", charger_files_url="http://10.0.0.2:8080/")
+    assert own.files_url == "http://10.0.0.2:8080"
+    with pytest.raises(ValueError, match="VOLTYARD_CHARGER_FILES_URL"):
+        Settings(charger_files_url="10.0.0.2")

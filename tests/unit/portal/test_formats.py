@@ -99,3 +99,11 @@ def test_a_zone_is_named_where_its_clocks_show_another_hour():
 )  # fmt: skip
 def test_the_size_of_a_file_is_written_in_the_unit_that_people_know(size_bytes: int, text: str):
     assert formats.size(size_bytes).replace(formats.GAP, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "written"),
+    [(None, "–"), (0.0004, "0\u00a0ms"), (0.42, "420\u00a0ms"), (1.26, "1.3\u00a0s"), (45.2, "45\u00a0s")],
+)
+def test_a_latency_is_written_in_the_unit_that_fits(latency_s: float | None, written: str):
+    assert formats.latency(latency_s) == written

@@ -120,6 +120,8 @@ def test_configuration_is_told_and_changed(bench):
     answer = bench.ask("GetConfiguration", key=["HeartbeatInterval", "Nonsense"])
     assert answer["configurationKey"][0]["value"] == "300"
     assert answer["unknownKey"] == ["Nonsense"]
+    too_many = {"key": ["HeartbeatInterval"] * 51}
+    assert bench.error("GetConfiguration", too_many) == "OccurenceConstraintViolation"
     assert bench.set_key("Nonsense", "1") == "NotSupported"
     assert bench.set_key("MaxCurrent", "16") == "RebootRequired"
 

@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from voltyard.kernel.errors import Conflict, VoltyardError
+from voltyard.kernel.limits import BODY_BYTES_MAX
 from voltyard.web.door import Door
-from voltyard.web.doorway import GuardedRoute, furnish
+from voltyard.web.doorway import GuardedRoute, furnish, larger
 
 
 @pytest.fixture
@@ -96,3 +97,22 @@ async def test_a_door_refuses_in_its_own_words(door: Door):
     async with client(app) as nobody:
         answer = await nobody.get("/nowhere")
     assert (answer.status_code, answer.text) == (418, "sorry: no_such_address")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/long", 200), ("/short", 413)])
+async def test_one_address_may_take_more_than_the_others(door: Door, path: str, status: int):
+    inner = FastAPI()
+
+    @inner.post("/long")
+    @inner.post("/short")
+    async def take(request: Request) -> int:
+        return len(await request.body())
+
+    furnish(inner, door, limit=larger({("POST", "/long"): BODY_BYTES_MAX + 10}))
+    outer = FastAPI()
+    outer.mount("/below", inner)
+    async with client(outer) as nobody:
+        answer = await nobody.post(f"/below{path}", content=b"x" * (BODY_BYTES_MAX + 1))
+        assert answer.status_code == status
+        beyond = await nobody.post("/below/long", content=b"x" * (BODY_BYTES_MAX + 11))
+    assert beyond.json()["bytes_max"] == BODY_BYTES_MAX + 10

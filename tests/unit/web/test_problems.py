@@ -1,6 +1,7 @@
 import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from voltyard.kernel.errors import (
     ChargerOffline,
@@ -16,7 +17,7 @@ from voltyard.kernel.errors import (
     Unavailable,
     VoltyardError,
 )
-from voltyard.web.problems import document, headers_of, pointer, status_of, translate
+from voltyard.web.problems import document, headers_of, path_of, pointer, status_of, translate
 
 
 class CarMissing(Conflict):
@@ -111,3 +112,12 @@ def test_what_the_framework_raises_becomes_ours(wrong: Exception, code: str):
 )
 def test_headers_go_with_the_kind(error: VoltyardError, headers: dict[str, str]):
     assert headers_of(error) == {"Cache-Control": "no-store"} | headers
+
+
+def test_the_token_of_a_file_is_not_written_down():
+    for path, shown in (
+        ("/files/up/vyf_s3cret/a.log", "/files/up/***/a.log"),
+        ("/files/down/vyf_s3cret", "/files/down/***"),
+        ("/chargers", "/chargers"),
+    ):
+        assert path_of(Request({"type": "http", "path": path, "headers": []})) == shown

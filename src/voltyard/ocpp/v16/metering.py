@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import isfinite
 from types import MappingProxyType
 from typing import Final, get_args
 
@@ -30,6 +29,8 @@ _ENERGY, _POWER, _CURRENT, _VOLTAGE, _OFFERED, _SOC, _FREQUENCY, _TEMPERATURE = 
 _PLACES: Final = 23
 
 _NOT_TOLD: Final = PerPhase()
+VALUE_MAX: Final = 1e15
+"""What is larger is no reading; sums of what is not stay finite."""
 _AVERAGE_TOLERANCE: Final = 0.02
 _TOTAL_TOLERANCE: Final = 0.1
 _SCALE_TOLERANCE: Final = 2.0
@@ -200,7 +201,8 @@ def _reading(
                 continue
             flaws.append("decimal_comma")
             value = found
-        if not isfinite(value):
+        # Written so that a NaN is out of range, too.
+        if not -VALUE_MAX <= value <= VALUE_MAX:
             flaws.append("unreadable_value")
             continue
         place, factor, summand = slot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from voltyard.kernel.units import PerPhase
 from voltyard.ocpp.frames import ERROR_CODES, Call
 from voltyard.ocpp.v16 import actions, dialect, messages
 from voltyard.ocpp.v16.dialect import Malformed
+from voltyard.quirks import Quirks
 from voltyard.speech import (
     Answer,
     Ask,
@@ -747,3 +749,57 @@ def test_an_answer_is_understood() -> None:
     assert dialect.read_answer(StopCharging(1), b'{"status":"Accepted"}') == Answer(
         is_accepted=True, status="Accepted", payload='{"status":"Accepted"}'
     )
+
+
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+LOCAL = "2026-07-01T14:00:00"
+METERED = {"timestamp": LOCAL, "sampledValue": [{"value": "1"}]}
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("StatusNotification", {"connectorId": 1, "status": "Available", "errorCode": "NoError"}),
+        ("StartTransaction", {"connectorId": 1, "idTag": "04", "meterStart": 1}),
+        ("StopTransaction", {"transactionId": 1, "meterStop": 1, "transactionData": [METERED]}),
+        ("MeterValues", {"connectorId": 1, "meterValue": [METERED]}),
+        ("SecurityEventNotification", {"type": "FirmwareUpdated"}),
+        ("BootNotification", {"chargePointVendor": "v", "chargePointModel": "m"}),
+    ],
+)
+def test_times_without_an_offset_are_those_of_the_charger_s_zone(
+    action: str, payload: dict[str, Any]
+) -> None:
+    call = Call(b'"1"', action, json.dumps(payload | {"timestamp": LOCAL}).encode())
+    said = dialect.read(call, [], AMSTERDAM)
+    noon = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    for told in (getattr(said, "told_at", noon), *(each.told_at for each in getattr(said, "readings", ()))):
+        assert told in {noon, None}
+
+
+@pytest.mark.parametrize("timestamp", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", None])
+def test_times_at_the_ends_of_the_calendar_are_read_in_any_zone(timestamp: str | None) -> None:
+    payload = {"connectorId": 1, "meterValue": [METERED, METERED | {"timestamp": timestamp}]}
+    call = Call(b'"1"', "MeterValues", json.dumps(payload).encode())
+    for zone in (AMSTERDAM, timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))):
+        assert isinstance(dialect.read(call, [], zone), Metered)
+
+
+def test_the_time_is_told_in_milliseconds_to_models_that_want_them() -> None:
+    now = datetime(2026, 3, 1, 12, 0, 0, 123_999, tzinfo=UTC)
+    assert dialect.answer(Beat(), Ticked(now)) == b'{"currentTime":"2026-03-01T12:00:00Z"}'
+    told = dialect.answer(Beat(), Ticked(now), Quirks(wants_milliseconds=True))
+    assert told == b'{"currentTime":"2026-03-01T12:00:00.123Z"}'
+
+
+def test_a_start_names_a_connector_for_models_that_need_one() -> None:
+    assert b"connectorId" not in dialect.write(StartCharging("04"))[1]
+    needy = Quirks(start_needs_connector=True)
+    assert json.loads(dialect.write(StartCharging("04"), needy)[1])["connectorId"] == 1
+    assert json.loads(dialect.write(StartCharging("04", 2), needy)[1])["connectorId"] == 2
+
+
+def test_what_is_odd_about_an_envelope_is_noted() -> None:
+    flaws: list[str] = []
+    dialect.read(Call(b"1", "Heartbeat", b"{}", flaws=("odd_message_id",)), flaws)
+    assert flaws == ["odd_message_id"]

@@ -140,6 +140,61 @@ def test_a_decimal_comma_is_read_and_noted() -> None:  # Q28
     assert read(sample("1,5", None, None, "kWh")) == (Reading(NOON, energy_wh=1500), ["decimal_comma"])
 
 
+@pytest.mark.parametrize("phases", [("1e308", "1e308", "1e308"), ("1e16",), ("-1e400",)])
+def test_what_is_too_large_to_be_a_reading_is_none(phases: tuple[str, ...]) -> None:
+    told_powers = [sample(value, POWER, f"L{number}") for number, value in enumerate(phases, 1)]
+    assert read(sample("1"), *told_powers) == (
+        Reading(NOON, energy_wh=1),
+        ["unreadable_value"] * len(phases),
+    )
+
+
+@pytest.mark.parametrize(
+    ("power", "unit", "currents", "power_w", "flaws"),
+    [
+        ("7.36", "W", [("32", "L1")], 7_360, ["wrong_scale"]),
+        ("22.1", "W", [("32", "L1"), ("32", "L2"), ("32", "L3")], 22_100, ["wrong_scale"]),
+        ("7.36", "W", [("32", None)], 7_360, ["wrong_scale"]),
+        ("7360", "kW", [("32", "L1")], 7_360, ["wrong_scale"]),
+        ("7360", "W", [("32", "L1")], 7_360, []),
+        ("60", "W", [("0.4", "L1")], 60, []),
+        ("60", "W", [], 60, []),
+        ("3000000", "W", [], 3_000_000, []),
+        ("-50", "W", [("32", "L1")], -50, []),
+        ("90", "W", [("1", "L1")], 90, []),
+    ],
+)
+def test_the_scale_of_a_power_follows_from_its_current(
+    power: str, unit: str, currents: list[tuple[str, str | None]], power_w: float, flaws: list[str]
+) -> None:  # Q27
+    told_currents = [sample(value, "Current.Import", phase, "A") for value, phase in currents]
+    reading, found = read(sample(power, POWER, None, unit), sample("230", "Voltage"), *told_currents)
+    assert reading.power_w == pytest.approx(power_w)
+    assert found == flaws
+
+
+def test_the_scale_of_phases_follows_from_their_currents() -> None:  # Q27
+    currents = [sample("16", "Current.Import", f"L{phase}") for phase in (1, 2, 3)]
+    powers = [sample("3.7", POWER, f"L{phase}") for phase in (1, 2, 3)]
+    reading, flaws = read(*powers, *currents)
+    assert (reading.power_w, flaws) == (pytest.approx(11_100), ["wrong_scale"])
+
+
+@pytest.mark.parametrize(
+    ("total", "power_w", "flaws"),
+    [("4000", 6000, ["total_is_wrong"]), ("5900", 5900, []), ("6000", 6000, [])],
+)
+def test_a_total_far_from_the_sum_of_all_its_phases_is_replaced(
+    total: str, power_w: float, flaws: list[str]
+) -> None:  # Q29
+    phases = [sample(str(phase * 1000), POWER, f"L{phase}") for phase in (1, 2, 3)]
+    assert read(*phases, sample(total, POWER)) == (Reading(NOON, power_w=power_w), flaws)
+
+
+def test_a_total_beside_some_of_its_phases_stays() -> None:  # Q29
+    assert read(sample("3000", POWER, "L1"), sample("9500", POWER)) == (Reading(NOON, power_w=9500), [])
+
+
 def test_a_total_that_is_the_mean_of_its_phases_is_replaced() -> None:  # Q29
     phases = [sample("1000", POWER, f"L{phase}") for phase in (1, 2, 3)]
     assert read(*phases, sample("1000", POWER)) == (Reading(NOON, power_w=3000), ["total_is_average"])

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tests.unit.ocpp.v16.schemas import AT, NOON, TIMES, built, fits
 from voltyard.kernel.errors import Invalid
+from voltyard.kernel.units import watts
 from voltyard.ocpp.v16 import smart_charging
+from voltyard.quirks import Quirks
 from voltyard.speech import (
     ClearLimit,
     CompositeLimits,
@@ -93,6 +95,46 @@ def test_a_limit_is_never_written_higher_than_it_was_asked(ask: SetLimit) -> Non
         # The tolerance of `round_down_a`, far below what a fuse knows.
         assert asked - 0.1 < written["limit"] <= asked + 1e-6
         assert round(written["limit"], 1) == written["limit"]
+
+
+models = st.builds(
+    Quirks,
+    stack_level_max=st.none() | st.integers(0, 3),
+    is_limited_in_watts=st.booleans(),
+    is_limited_in_whole_numbers=st.booleans(),
+    limit_needs_phases=st.booleans(),
+    limit_without_transaction=st.booleans(),
+)
+
+
+@given(limits(), models)
+def test_no_model_gets_a_higher_limit_than_was_asked(ask: SetLimit, quirks: Quirks) -> None:  # Q51
+    try:
+        profile = json.loads(smart_charging.write(ask, quirks)[1])["csChargingProfiles"]
+    except Invalid:
+        assert quirks.is_limited_in_watts, "only in watts may a limit become too large to be written"
+        return
+    schedule = profile["chargingSchedule"]
+    for period, written in zip(ask.periods, schedule["chargingSchedulePeriod"], strict=True):
+        if period.limit_w is not None:
+            most = period.limit_w
+        else:
+            assert period.limit_a is not None
+            is_turned = schedule["chargingRateUnit"] == "W"
+            most = watts(period.limit_a, period.phases or 1) if is_turned else period.limit_a
+        assert written["limit"] <= most + 1e-6
+        assert not quirks.is_limited_in_whole_numbers or isinstance(written["limit"], int)
+        assert not quirks.limit_needs_phases or written["numberPhases"] == (period.phases or 3)
+    assert quirks.stack_level_max is None or profile["stackLevel"] <= quirks.stack_level_max
+    assert not quirks.limit_without_transaction or "transactionId" not in profile
+    assert not quirks.is_limited_in_watts or schedule["chargingRateUnit"] == "W"
+
+
+def test_a_limit_is_taken_back_at_the_level_at_which_it_was_given() -> None:  # Q51
+    quirks = Quirks(stack_level_max=0)
+    payload = smart_charging.write(ClearLimit(stack_level=7), quirks)[1]
+    assert json.loads(payload) == {"stackLevel": 0}
+    assert json.loads(smart_charging.write(ClearLimit(connector=1), quirks)[1]) == {"connectorId": 1}
 
 
 PROFILE: dict[str, Any] = {
