@@ -271,6 +271,12 @@ async def test_a_run_without_chargers_or_payload_is_told_so(browser: Browser, wo
         await page.get_by_role("button", name="Send").click()
         await page.get_by_role("dialog").get_by_role("button", name="Send").click()
         await expect(page.locator(".form-error")).to_have_count(2)
+        for box in await boxes.all():
+            await box.uncheck()
+        await page.get_by_role("button", name="Send").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Send").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Choose at least one charger.")
+        await expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
         await visitor.go("/runs/new?q=nothing-fits")
         await expect(page.get_by_role("heading", name="No chargers chosen")).to_be_visible()
 

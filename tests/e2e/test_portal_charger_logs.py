@@ -48,17 +48,17 @@ class Scribe:
         self.at = now() - timedelta(days=1, minutes=9)
 
     async def say(
-        self, action: str, payload: Any, answer: Any = None, *, is_outward: bool = False, pause_s: float = 20.0,
-        status: CallStatus = CallStatus.DONE, latency_ms: float = 14.0, origin: str = "", command_id: str = "",
-        is_now: bool = False,
+        self, action: str, payload: Any, answer: Any = None, *, is_outward: bool = False,
+        status: CallStatus = CallStatus.DONE, latency_ms: float = 14.0, origin: str = "",
+        command_id: str = "", is_now: bool = False,
     ) -> int:  # fmt: skip
-        self.at = now() if is_now else self.at + timedelta(seconds=pause_s)
+        self.at = now() if is_now else self.at + timedelta(seconds=20)
         raw = payload if isinstance(payload, str) else json.dumps(payload)
+        text = answer if isinstance(answer, str) else json.dumps(answer)
         has_answer = status is not CallStatus.PENDING
         call = CallTraced(
-            self.charger_id, "soc_1", f"{len(raw)}-{action[:6]}", is_outward, origin, command_id, action, raw,
-            self.at, status, (answer if isinstance(answer, str) else json.dumps(answer)) if has_answer else None,
-            latency_ms if has_answer else None,
+            self.charger_id, "soc_1", f"{len(raw)}-{action[:6]}", is_outward, origin, command_id, action,
+            raw, self.at, status, text if has_answer else None, latency_ms if has_answer else None,
         )  # fmt: skip
         return (await self.world.ctx.db.work(CENTRAL, calls.trace, Traced((call,))))[0]
 
@@ -70,41 +70,47 @@ class Scribe:
         """A charge from boot to stop, with all that can go wrong around it."""
         accepted = {"status": "Accepted"}
         boot = {"chargePointVendor": "Alfen", "chargePointModel": FIRST, "firmwareVersion": "6.5.0-4221"}
-        await self.say("BootNotification", boot, accepted | {"currentTime": "2026-11-20T10:00:00Z", "interval": 300})
-        await self.say("Heartbeat", {}, {"currentTime": "2026-11-20T10:00:00Z"})
+        time = {"currentTime": "2026-11-20T10:00:00Z"}
+        await self.say("BootNotification", boot, accepted | time | {"interval": 300})
+        await self.say("Heartbeat", {}, time)
         status = {"connectorId": 1, "errorCode": "NoError", "status": "Preparing"}
         await self.say("StatusNotification", status, {})
         await self.say("GetConfiguration", {}, {"configurationKey": [
             {"key": f"Option{n}", "readonly": n % 2 == 0, "value": "some value " * 8} for n in range(60)
         ]}, is_outward=True, origin="system:worker", latency_ms=1_830.0)  # fmt: skip
         await self.say("Authorize", {"idTag": "04A2B8C19D3E80"}, {"idTagInfo": accepted})
-        started = {"connectorId": 1, "idTag": "04A2B8C19D3E80", "meterStart": 57300, "timestamp": "2026-11-20T10:01:00Z"}
-        await self.say("StartTransaction", started, {"transactionId": 17, "idTagInfo": accepted}, latency_ms=23.0)
+        started = {"connectorId": 1, "idTag": "04A2B8C19D3E80", "meterStart": 57300}
+        await self.say(
+            "StartTransaction", started, {"transactionId": 17, "idTagInfo": accepted}, latency_ms=23.0
+        )
         await self.say("StatusNotification", status | {"status": "Charging"}, {})
         self.at += timedelta(days=1)
-        limit = {"connectorId": 1, "csChargingProfiles": {"chargingProfilePurpose": "TxProfile", "chargingSchedule": {
-            "chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16}]}}}  # fmt: skip
+        schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16}]}
+        profile = {"chargingProfilePurpose": "TxProfile", "chargingSchedule": schedule}
+        limit = {"connectorId": 1, "csChargingProfiles": profile}
         await self.say("SetChargingProfile", limit, accepted, is_outward=True, origin="system:power")
         for minute in range(3):
-            sample = {"timestamp": "2026-11-20T10:02:00Z", "sampledValue": [
-                {"measurand": "Energy.Active.Import.Register", "value": str(57300 + minute * 180), "unit": "Wh"},
-                {"measurand": "Power.Active.Import", "value": "11040", "unit": "W"},
-                {"measurand": "Current.Import", "phase": "L1", "value": "15.9", "unit": "A"},
-            ]}  # fmt: skip
-            await self.say("MeterValues", {"connectorId": 1, "transactionId": 17, "meterValue": [sample]}, {})
-        who = f"user:{self.world.user.id}"
-        await self.say("UnlockConnector", {"connectorId": 1}, "", is_outward=True, origin=who, latency_ms=30_000.0,
-                       status=CallStatus.FAILED)  # fmt: skip
-        await self.say("Reset", {"type": "Soft"}, {"errorCode": "NotImplemented", "errorDescription": "not known"},
-                       is_outward=True, origin=who, status=CallStatus.FAILED)  # fmt: skip
-        await self.say("", '[3,"old-1",{"status":"Accepted"}]', "unknown_answer", status=CallStatus.FAILED,
-                       latency_ms=0.0)  # fmt: skip
-        fault = {"connectorId": 0, "errorCode": "GroundFailure", "status": "Faulted", "info": "RCD tripped", "vendorErrorCode": "E-114"}
+            register = {"measurand": "Energy.Active.Import.Register", "value": str(57300 + minute * 180)}
+            power = {"measurand": "Power.Active.Import", "value": "11040", "unit": "W"}
+            sample = {"timestamp": "2026-11-20T10:02:00Z", "sampledValue": [register, power]}
+            told = {"connectorId": 1, "transactionId": 17, "meterValue": [sample]}
+            await self.say("MeterValues", told, {})
+        who, failed = f"user:{self.world.user.id}", CallStatus.FAILED
+        await self.say(
+            "UnlockConnector", {"connectorId": 1}, "", is_outward=True, origin=who, status=failed,
+            latency_ms=30_000.0,
+        )  # fmt: skip
+        error = {"errorCode": "NotImplemented", "errorDescription": "not known"}
+        await self.say("Reset", {"type": "Soft"}, error, is_outward=True, origin=who, status=failed)
+        await self.say("", '[3,"old-1",{"status":"Accepted"}]', "unknown_answer", status=failed)
+        fault = {"connectorId": 0, "errorCode": "GroundFailure", "status": "Faulted", "info": "RCD tripped"}
         await self.say("StatusNotification", fault, {})
-        stopped = {"transactionId": 17, "meterStop": 61040, "reason": "EVDisconnected", "timestamp": "2026-11-20T10:20:00Z"}
+        stopped = {"transactionId": 17, "meterStop": 61040, "reason": "EVDisconnected"}
         await self.say("StopTransaction", stopped, {"idTagInfo": accepted})
-        await self.say("RemoteStartTransaction", {"connectorId": 1, "idTag": "DEADBEEF"}, is_outward=True, origin=who,
-                       status=CallStatus.PENDING, is_now=True, command_id="cmd_" + "0" * 26)  # fmt: skip
+        await self.say(
+            "RemoteStartTransaction", {"connectorId": 1, "idTag": "DEADBEEF"}, is_outward=True, origin=who,
+            status=CallStatus.PENDING, is_now=True, command_id="cmd_" + "0" * 26,
+        )  # fmt: skip
 
 
 def logs(world: World, word: str = "charging", more: str = "") -> str:
@@ -123,9 +129,7 @@ def long_there(work: Work, charger_id: str) -> None:
     """Let the charger have been here for days: what was said before it came is not shown."""
     at = work.now - timedelta(days=20)
     text = "UPDATE chargers SET claimed_at = :at WHERE id = :id"
-    work.connection.exec_driver_sql(
-        text, {"at": at.isoformat(timespec="microseconds"), "id": charger_id}
-    )
+    work.connection.exec_driver_sql(text, {"at": at.isoformat(timespec="microseconds"), "id": charger_id})
 
 
 def actions(page: Page) -> Any:
@@ -149,7 +153,11 @@ async def test_the_log_is_accessible_and_fits(
         await visitor.page.locator(".call > summary").first.click()
         await visitor.page.locator(".chip-menu > summary").first.click()
         found += await look(visitor)
-        for word, more in (("free", ""), ("charging", "?q=nowhere"), ("charging", "?noise=show&status=failed")):
+        for word, more in (
+            ("free", ""),
+            ("charging", "?q=nowhere"),
+            ("charging", "?noise=show&status=failed"),
+        ):
             await visitor.go(logs(world, word, more))
             found += await look(visitor)
         assert found + visitor.complaints == []
@@ -223,7 +231,9 @@ async def test_new_calls_slide_in_and_answers_follow(visitor: Visitor, scribe: S
     await visitor.go(logs(visitor.world))
     await page.mouse.move(5, 5)
     await until_live(page)
-    number = await scribe.say("Reset", {"type": "Hard"}, is_outward=True, status=CallStatus.PENDING, is_now=True)
+    number = await scribe.say(
+        "Reset", {"type": "Hard"}, is_outward=True, status=CallStatus.PENDING, is_now=True
+    )
     row = page.locator(f"#call-{number}")
     await expect(row).to_contain_text("Waiting")
     await expect(page.locator(".call").first).to_have_id(f"call-{number}")
@@ -231,7 +241,9 @@ async def test_new_calls_slide_in_and_answers_follow(visitor: Visitor, scribe: S
     await expect(row.locator(".call-line")).to_have_text("Hard · Rejected")
     await expect(row).to_contain_text("Done")
     await scribe.say("Heartbeat", {}, {}, is_now=True)
-    hidden = await scribe.say("StatusNotification", {"connectorId": 2, "status": "Available"}, {}, is_now=True)
+    hidden = await scribe.say(
+        "StatusNotification", {"connectorId": 2, "status": "Available"}, {}, is_now=True
+    )
     await expect(page.locator(f"#call-{hidden}")).to_be_visible()
     await expect(page.locator(".call-action", has_text="Heartbeat")).to_have_count(0)
 
@@ -242,7 +254,9 @@ async def test_nothing_moves_while_somebody_reads(visitor: Visitor, scribe: Scri
     await until_live(page)
     first = page.locator(".call").first
     await first.locator("summary").click()
-    number = await scribe.say("Authorize", {"idTag": "FFFF"}, {"idTagInfo": {"status": "Invalid"}}, is_now=True)
+    number = await scribe.say(
+        "Authorize", {"idTag": "FFFF"}, {"idTagInfo": {"status": "Invalid"}}, is_now=True
+    )
     pill = page.get_by_role("button", name="1 new call")
     await expect(pill).to_be_visible()
     await expect(page.locator(f"#call-{number}")).to_have_count(0)
@@ -292,7 +306,7 @@ async def test_the_log_is_read_with_the_keyboard(visitor: Visitor, scribe: Scrib
 
 async def test_a_long_log_has_pages_both_ways_and_stays_quick(visitor: Visitor, scribe: Scribe):
     page = visitor.page
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "number": 0, "charger_id": scribe.charger_id, "session_id": "soc_1", "message_id": f"m{each}",
             "action": "StatusNotification", "payload": json.dumps({"connectorId": 1, "status": "Available"}),
@@ -361,7 +375,9 @@ async def test_who_may_not_see_it_is_told_who_can_let_them(browser: Browser, wor
         await expect(visitor.page.get_by_role("heading", name="Dashboard")).to_be_visible()
         await visitor.go(logs(world))
         await expect(visitor.page.get_by_role("heading", name="Not for your level of access")).to_be_visible()
-        await expect(visitor.page.locator("main")).to_contain_text("An owner of this location can let your team")
+        await expect(visitor.page.locator("main")).to_contain_text(
+            "An owner of this location can let your team"
+        )
         for more in ("/stream", "/export", "/1"):
             answer = await visitor.page.request.get(world.address + logs(world, more=more))
             assert answer.status == 403

@@ -1,6 +1,6 @@
 """Conversations as tests: recorded from the real server, played again against it and against a charger.
 
-`recordings/charge.jsonl` was made by the first test here: two charges, a reservation, a list of cards, limits,
+`recordings/charge.jsonl` was made by the first test here: two charges, a reservation, a list of cards,
 a restart, and all that Voltyard asked meanwhile. To make it anew, take the file that the test leaves behind.
 """
 
@@ -109,7 +109,9 @@ class Conversation:
         return bool(found["items"])
 
     async def is_back(self) -> bool:
-        found = (await self.person("GET", f"/chargers/{self.charger_id}/log?action=BootNotification"))["items"]
+        found = (await self.person("GET", f"/chargers/{self.charger_id}/log?action=BootNotification"))[
+            "items"
+        ]
         return len({each["session_id"] for each in found if each["status"] == "done"}) > 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -80,7 +81,7 @@ async def refused(url: str, **options: Any) -> int:
 
 async def test_a_charger_goes_from_profile_1_to_2_to_3(server: Server, tmp_path: Path):
     person = make_person(server)
-    deliver(server, f"SIM-1,1234,{PASSWORD}")
+    deliver(server, f"SIM-1,1234,{PASSWORD}", f"SIM-2,1234,{PASSWORD}")
     async with simulated(server, "SIM-1") as sim:
         _, charger_id = await settle_in(person, "SIM-1")
         at = f"/chargers/{charger_id}"
@@ -126,9 +127,7 @@ async def test_a_charger_goes_from_profile_1_to_2_to_3(server: Server, tmp_path:
         (tmp_path / "chain").write_text(sim.machine.wallet.chain)
         (tmp_path / "key").write_text(sim.machine.wallet.key)
         trusting.load_cert_chain(tmp_path / "chain", tmp_path / "key")
-        other = await person("POST", f"/locations/{(await person('GET', at))['location_id']}/chargers",
-                             status=404, identity="SIM-2", pin="1234")  # fmt: skip
-        assert other["code"] == "wrong_pin"
+        assert await refused(f"{tls_url(server)}/SIM-2", ssl=trusting) == 401
         # Revoked, it opens none at all.
         listed = await person("GET", f"{at}/certificates")
         held = next(each for each in listed["items"] if each["status"] == "accepted")
@@ -171,3 +170,44 @@ async def test_a_proxy_that_ends_tls_counts_as_tls(server: Server):
     async with websockets.connect(f"{server.ocpp_url}/CP-1", additional_headers=headers, **PLAIN):
         found = await state(person, charger_id)
         assert (found["profile_in_use"], found["is_tls"], found["address"]) == (2, True, "203.0.113.9")
+
+
+async def test_a_new_password_at_its_worst_moments(server: Server):
+    """Refused, cut off before the charger took it, and cut off after: some password is always good."""
+    person = make_person(server)
+    deliver(server, f"CP-1,1234,{PASSWORD}")
+    _, charger_id = await settle_in(person, "CP-1")
+    url = f"{server.ocpp_url}/CP-1"
+    at = f"/chargers/{charger_id}/security"
+
+    @asynccontextmanager
+    async def asked(password: str) -> AsyncIterator[tuple[Any, str, str, asyncio.Task[Any]]]:
+        """Connect with a password and be given a new one; the test decides how that goes on."""
+        async with websockets.connect(url, additional_headers=basic("CP-1", password), **PLAIN) as charger:
+            asking = asyncio.create_task(person("POST", f"{at}/password"))
+            while True:
+                frame = json.loads(await charger.recv())
+                if frame[2] == "ChangeConfiguration" and frame[3]["key"] == "AuthorizationKey":
+                    break
+                # Whatever else is asked of a fresh connection.
+                await charger.send(json.dumps([4, frame[1], "NotSupported", "", {}]))
+            yield charger, frame[1], frame[3]["value"], asking
+
+    async with asked(PASSWORD) as (charger, call_id, refused_one, asking):
+        await charger.send(json.dumps([3, call_id, {"status": "Rejected"}]))
+        assert (await asking)["status"] == "rejected"
+    assert await refused(url, additional_headers=basic("CP-1", refused_one)) == 401
+    async with asked(PASSWORD) as (charger, _, lost, asking):
+        charger.transport.abort()
+        assert (await asking)["status"] in {"offline", "expired"}
+    assert (await person("GET", at))["is_password_pending"]
+    # It had not taken it: the old one is still good, and then …
+    async with asked(PASSWORD) as (charger, _, taken, asking):
+        charger.transport.abort()
+        await asking
+    # … it had: the new one is good, as the bytes that its digits mean, and the old one is not any more.
+    sent = base64.b64encode(b"CP-1:" + bytes.fromhex(taken)).decode()
+    async with websockets.connect(url, additional_headers={"Authorization": f"Basic {sent}"}, **PLAIN):
+        pass
+    for gone in (PASSWORD, lost):
+        assert await refused(url, additional_headers=basic("CP-1", gone)) == 401

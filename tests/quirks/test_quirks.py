@@ -912,6 +912,8 @@ async def test_a_message_that_was_promised_and_never_comes_holds_nothing_up(quir
             done = await commands.trigger(yard.ctx, SYSTEM, yard.charger.id, "MeterValues", 1)
         assert done.status == "executed"
         await charger.call("Heartbeat", {})
+        await yard.work_off(3)
+    assert await yard.findings() == {"trigger_without_message": 1}
 
 
 def _keys(kept: dict[str, str]) -> Any:

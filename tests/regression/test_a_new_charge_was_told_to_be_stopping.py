@@ -27,7 +27,7 @@ def said(*, stopped_s: int, began_s: int) -> str | None:
     )
     work, running = cast(Any, SimpleNamespace(now=NOW)), cast(Any, object())
     look = _said(work, connector, running, [stop], NOW - timedelta(seconds=began_s))
-    return look and look.word
+    return look and look.message
 
 
 def test_a_stop_before_the_charge_says_nothing_of_it():

@@ -1,4 +1,4 @@
-"""A charge was stopped in the instant of its start, and began anew in the same one: 378 Wh were billed to nobody.
+"""A charge was stopped in the instant of its start, and began anew in the same one: 378 Wh went to nobody.
 
 The second start says what the first one said, so it counts as a repeat; the stop of the second found its
 transaction ended long since, and was dropped. Found by the world (seed 8300).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime, Field
@@ -190,7 +190,7 @@ async def read_call(
     return await ctx.db.read(caller.actor, read)
 
 
-STREAM = {
+STREAM: Final[Mapping[int | str, Any]] = {
     **refusals(403, 404),
     200: {
         "description": "A stream that goes on. `call` is a call that is new, `update` one that was there "
@@ -234,7 +234,7 @@ class _Follower:
         return news, events or [Event("", "", str(news.tail.newest))]
 
 
-@router.get("/chargers/{charger_id}/log/stream", response_class=Response, responses=STREAM)
+@router.get("/chargers/{charger_id}/log/stream", response_class=Response, responses=dict(STREAM))
 async def follow_log(
     ctx: Ctx, request: Request, caller: SignedIn, charger_id: str, wanted: WantedCalls
 ) -> Response:

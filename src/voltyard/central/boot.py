@@ -16,16 +16,16 @@ from voltyard.speech import Beat, Booted, Registration, Reply, Ticked, Welcomed
 def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> list[Reply]:
     """Store who boots; one that nobody has claimed is Pending and comes again soon (OCPP 1.6 §4.2)."""
     claimed = chargers.boot(work, items)
-    after_boot.booted(work, items)
+    heartbeats = after_boot.booted(work, items)
     transfers.booted(work, items)
     local_lists.booted(work, items)
     return [
         Welcomed(
             Registration.ACCEPTED if is_claimed else Registration.PENDING,
             work.now,
-            HEARTBEAT_S if is_claimed else PENDING_RETRY_S,
+            heartbeats.get(place.charger_id, HEARTBEAT_S) if is_claimed else PENDING_RETRY_S,
         )
-        for is_claimed in claimed
+        for (place, _), is_claimed in zip(items, claimed, strict=True)
     ]
 
 

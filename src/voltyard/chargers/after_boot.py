@@ -30,6 +30,7 @@ LATER_SPREAD_S = 600.0
 BETWEEN = timedelta(hours=1)
 """How long a charger is not read again, however often it restarts."""
 FIRMWARE_LENGTH = 120
+HEARTBEAT_S_MIN, HEARTBEAT_S_MAX = 10, 86_400
 
 
 class LookAfterBoot(Message, frozen=True):
@@ -38,15 +39,19 @@ class LookAfterBoot(Message, frozen=True):
     charger_id: str
 
 
-def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> None:
-    """Have the parameters of claimed chargers looked at soon, where there is a reason to."""
+def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> dict[str, int]:
+    """Have the parameters of claimed chargers looked at soon, where there is a reason to.
+
+    Returns: the heartbeat in seconds that somebody wants of a charger, by its id. The answer to a boot sets
+    the parameter (OCPP 1.6 §4.2), so another answer would undo at each boot what was saved.
+    """
     firmware = {
         place.charger_id: (said.firmware or "")[:FIRMWARE_LENGTH]
         for place, said in items
         if place.location_id is not None
     }
     if not firmware:
-        return
+        return {}
     known = store.find_reads(work, firmware)
     restarted = [key for key, row in known.items() if row.reboot_required_at is not None]
     if restarted:
@@ -60,6 +65,15 @@ def booted(work: Work, items: Sequence[tuple[Place, Booted]]) -> None:
             due.append((LookAfterBoot(charger_id), wait_s, f"after-boot-later:{charger_id}"))
     if due:
         jobs.enqueue_many(work, due)
+    wanted = {charger_id: _heartbeat_s(row.heartbeat) for charger_id, row in known.items()}
+    return {charger_id: heartbeat_s for charger_id, heartbeat_s in wanted.items() if heartbeat_s}
+
+
+def _heartbeat_s(desired: str | None) -> int:
+    """Return a heartbeat that somebody wants if it can be, else 0."""
+    plain = (desired or "").strip()
+    seconds = int(plain) if plain.isascii() and plain.isdigit() and len(plain) < 7 else 0
+    return seconds if HEARTBEAT_S_MIN <= seconds <= HEARTBEAT_S_MAX else 0
 
 
 def _is_new(row: Any, firmware: str) -> bool:

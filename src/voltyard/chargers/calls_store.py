@@ -62,7 +62,7 @@ def list_calls(
             answers.c.latency_ms,
         )
         .select_from(_ANSWERED)
-        .where(*_of_charger(work, charger_id))
+        .where(*_of_charger(charger_id, visible(work, work.actor)))
         .limit(limit)
     )
     if numbers is not None:
@@ -113,7 +113,7 @@ def list_actions(work: Work, charger_id: str, among: int) -> list[str]:
     latest = (
         sa.select(calls.c.action)
         .select_from(calls.join(chargers, chargers.c.id == calls.c.charger_id))
-        .where(*_of_charger(work, charger_id))
+        .where(*_of_charger(charger_id, visible(work, work.actor)))
         .order_by(calls.c.number.desc())
         .limit(among)
         .subquery()
@@ -127,7 +127,7 @@ def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) ->
     query = (
         sa.select(calls.c.number, calls.c.at, answers.c.status, answers.c.latency_ms)
         .select_from(_ANSWERED)
-        .where(*_of_charger(work, charger_id))
+        .where(*_of_charger(charger_id, visible(work, work.actor)))
         .order_by(calls.c.number.desc())
         .limit(limit)
     )
@@ -141,11 +141,11 @@ _ANSWERED = calls.join(chargers, chargers.c.id == calls.c.charger_id).outerjoin(
 )
 
 
-def _of_charger(work: Work, charger_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+def _of_charger(charger_id: str, seen: sa.Select[Any]) -> tuple[sa.ColumnElement[bool], ...]:
     """Return what keeps a query to what was said since the charger came to where it is."""
     return (
         calls.c.charger_id == charger_id,
-        chargers.c.location_id.in_(visible(work, work.actor)),
+        chargers.c.location_id.in_(seen),
         calls.c.at >= chargers.c.claimed_at,
     )
 

@@ -7,6 +7,7 @@ hands stay with the earlier owner. Rows that nothing was added to for a year are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,13 +18,13 @@ from voltyard.kernel.db import Work
 from voltyard.speech import FlawTold
 
 KIND_LENGTH = 40
-ACTION_LENGTH = 64
 MAKE_LENGTH = 120
 SAMPLE_LENGTH = 500
 ROWS_PER_CHARGER_MAX = 300
 """Beyond this many, findings are counted without the action, whose name a charger may make up."""
 KEPT = timedelta(days=365)
 FORGET_STEP = 1_000
+_ACTION = re.compile(r"[A-Z][A-Za-z]{2,49}")
 
 
 def told(work: Work, flaws: Sequence[FlawTold]) -> None:
@@ -54,11 +55,16 @@ def _row(work: Work, make: Any, each: FlawTold) -> dict[str, Any]:
         "model": (make.model or "")[:MAKE_LENGTH],
         "firmware": (make.firmware or "")[:MAKE_LENGTH],
         "kind": each.kind[:KIND_LENGTH],
-        "action": _storable(each.action)[:ACTION_LENGTH] if make.kept < ROWS_PER_CHARGER_MAX else "",
+        "action": each.action if _is_action(each.action) and make.kept < ROWS_PER_CHARGER_MAX else "",
         "times": each.count,
         "sample": masked(_storable(each.sample))[:SAMPLE_LENGTH],
         "at": work.now,
     }
+
+
+def _is_action(text: str) -> bool:
+    """Say whether it is the name of a message, and not the id or the flaw of one that could not be read."""
+    return _ACTION.fullmatch(text) is not None
 
 
 def _storable(text: str) -> str:

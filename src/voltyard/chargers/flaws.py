@@ -483,6 +483,13 @@ _ALL: Final = (
     ),
     # --- commands ---
     Flaw(
+        "trigger_without_message",
+        _("Promises a message that it was asked for and does not send it; we do not wait for it."),
+        _ODD,
+        "Q48",
+        _FIRMWARE,
+    ),
+    Flaw(
         "keys_one_by_one",
         _("Cannot list its parameters; we ask for one after the other."),
         _ODD,

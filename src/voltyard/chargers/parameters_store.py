@@ -59,7 +59,9 @@ def find_parameters(work: Work, charger_id: str) -> list[Row]:
 
 
 def find_reads(work: Work, charger_ids: Iterable[str]) -> dict[str, Row]:
-    """Return what is known of reading these chargers, and whether something waits to be sent to them."""
+    """Return what is known of reading these chargers, whether something waits to be sent to them, and the
+    heartbeat that somebody wants of them.
+    """
     waiting = (
         sa.exists()
         .where(
@@ -69,6 +71,17 @@ def find_reads(work: Work, charger_ids: Iterable[str]) -> dict[str, Row]:
         )
         .label("has_pending")
     )
+    heartbeat = (
+        sa.select(parameters.c.desired)
+        .where(
+            parameters.c.charger_id == chargers.c.id,
+            parameters.c.key == "heartbeatinterval",
+            parameters.c.desired_at >= chargers.c.claimed_at,
+            parameters.c.result.in_(("accepted", "unchanged", "pending", "reboot_required")),
+        )
+        .scalar_subquery()
+        .label("heartbeat")
+    )
     rows = work.rows(
         sa.select(
             chargers.c.id,
@@ -77,6 +90,7 @@ def find_reads(work: Work, charger_ids: Iterable[str]) -> dict[str, Row]:
             parameter_reads.c.firmware,
             parameter_reads.c.reboot_required_at,
             waiting,
+            heartbeat,
         )
         .outerjoin(parameter_reads, parameter_reads.c.charger_id == chargers.c.id)
         .where(chargers.c.id.in_(sorted(set(charger_ids))))

@@ -1,4 +1,4 @@
-"""Messages that a charger accepted to send, and whether they came: those that did not are findings (quirk Q48)."""
+"""Messages that a charger accepted to send, and whether they came; those that did not are findings (Q48)."""
 
 from __future__ import annotations
 

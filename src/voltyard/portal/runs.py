@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -87,11 +87,14 @@ def choice(work: Work, asked: Mapping[str, str], chosen: Sequence[str]) -> dict[
     }
 
 
-def _new(here: Visit, values: Mapping[str, Any], written: Asking, status: int = 200) -> Response:
+def _new(
+    here: Visit, values: Mapping[str, Any], written: Asking, picked: Collection[str], status: int = 200
+) -> Response:
     return here.page(
         "run_new.html",
         status=status,
         asking=written,
+        picked=picked,
         step="/runs/step",
         asked=[(name, value) for name, value in here.request.query_params.multi_items() if name != "action"],
         **values,
@@ -103,7 +106,8 @@ async def show_new(here: Here, action: str = asking.FIRST) -> Response:
     """Show the chargers that were chosen, and the form of a command for them."""
     asked = here.request.query_params
     values = await here.read(choice, asked, asked.getlist("charger"))
-    return _new(here, values, asking.untouched(action, here.zone))
+    picked = {charger.id for charger in values["rows"]}
+    return _new(here, values, asking.untouched(action, here.zone), picked)
 
 
 @router.post("/runs/step")
@@ -136,7 +140,7 @@ async def begin(here: Here) -> Response:
             written = replace(written, form=Form(written.form.values, written.form.errors, alert))
         else:
             return here.go(f"/runs/{run.id}")
-    return _new(here, await here.read(choice, {}, chosen), written, status)
+    return _new(here, await here.read(choice, {}, chosen), written, chosen, status)
 
 
 # --- one of them ----------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from voltyard.cards.events import CardsChanged, CardsWithdrawn
-from voltyard.chargers import after_boot, certificates, firmware, parameters, runs
-from voltyard.chargers.events import ChargerMoved
+from voltyard.chargers import after_boot, certificates, firmware, parameters, promises, runs
+from voltyard.chargers.events import ChargerMoved, MessagePromised
 from voltyard.kernel import jobs
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context

@@ -119,9 +119,7 @@ async def test_the_log_is_filtered(ctx: Context, owner: Person, charger_id: str)
     assert (await owner.http.get(path(charger_id, "?status=odd"))).status_code == 422
 
 
-async def test_the_calls_of_a_command_are_found(
-    ctx: Context, owner: Person, charger_id: str, play: Play
-):
+async def test_the_calls_of_a_command_are_found(ctx: Context, owner: Person, charger_id: str, play: Play):
     await play(charger_id)
     command = await commands.ask(ctx, owner.actor, charger_id, Restart(is_hard=False))
     await send(ctx, charger_id, command_id=command.id)

@@ -13,7 +13,9 @@ import pytest
 from tests.factories import make_card, make_charger, make_location
 from voltyard.central import desk
 from voltyard.central.desk import ACTOR, HANDLERS, Desk, hear
+from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
+from voltyard.chargers.effects import Effect
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Database
 from voltyard.kernel.errors import VoltyardError
@@ -21,6 +23,8 @@ from voltyard.kernel.ids import new_id
 from voltyard.kernel.limits import ANSWER_BUDGET_S, UNKNOWN_CHARGERS_HELD_MAX
 from voltyard.kernel.settings import Settings
 from voltyard.speech import (
+    Answer,
+    Asked,
     Beat,
     Booted,
     CallStatus,
@@ -47,8 +51,10 @@ from voltyard.speech import (
     Thanked,
     Thanks,
     Ticked,
+    Told,
     Traced,
     TracedNumbers,
+    Trigger,
     VendorReply,
     VendorTold,
     Verdict,
@@ -309,3 +315,17 @@ async def test_what_a_gateway_saw_is_in_the_log_under_the_numbers_that_it_is_tol
     told = await served.bus.request("central.traced", Traced((traced, traced)), TracedNumbers, timeout_s=5)
     assert len(told.numbers) == 2
     assert told.numbers[0] < told.numbers[1]
+
+
+async def test_what_a_command_waits_for_is_noticed_whatever_else_is_said(ctx):
+    location = await make_location(ctx)
+    charger = await make_charger(ctx, location.id, identity="CP-1")
+
+    async def accept(_asked: Asked) -> Told:
+        return Told(Answer(is_accepted=True, status="Accepted", payload="{}"), "TriggerMessage", "{}")
+
+    await ctx.bus.serve(f"charger.{charger.id}.ask", Asked, accept)
+    given = await commands.ask(ctx, ACTOR, charger.id, Trigger("Heartbeat"))
+    beat = Heard(charger.id, "soc_1", "1", "Heartbeat", "{}", Beat())
+    await ctx.db.work(ACTOR, hear, [beat])
+    assert (await ctx.db.read(ACTOR, commands.get, given.id)).effect is Effect.HAPPENED

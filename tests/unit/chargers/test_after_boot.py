@@ -18,17 +18,17 @@ from voltyard.kernel.wire import decode
 from voltyard.speech import Booted, Restart
 
 
-async def boot(ctx, *charger_ids: str, firmware: str | None = "1.0") -> None:
-    """Have chargers boot in one batch."""
+async def boot(ctx, *charger_ids: str, firmware: str | None = "1.0") -> dict[str, int]:
+    """Have chargers boot in one batch; return the heartbeats that are wanted of them."""
     said = Booted("V", "M", firmware=firmware)
     known = await ctx.db.read(SYSTEM, service.places, charger_ids)
     items = [(place, said) for place in known]
 
     def handle(work):
         service.boot(work, items)
-        after_boot.booted(work, items)
+        return after_boot.booted(work, items)
 
-    await ctx.db.work(SYSTEM, handle)
+    return await ctx.db.work(SYSTEM, handle)
 
 
 async def looked(ctx, *, after_s: float = DELAY_S + SPREAD_S) -> list[str]:
@@ -182,3 +182,20 @@ async def test_a_charger_that_has_gone_or_moved_away_is_not_looked_at(ctx):
     assert keyed.asked == []
     await after_boot.look(ctx, LookAfterBoot("chg_00000000000000000000000000"))
     assert place_of(charger).location_id is not None
+
+
+async def test_a_heartbeat_that_somebody_wants_is_told_at_each_boot(ctx):
+    owner, keyed = await charger_of(ctx)
+    assert await boot(ctx, keyed.charger_id) == {}
+    await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "120"})
+    assert await boot(ctx, keyed.charger_id) == {keyed.charger_id: 120}
+    # One that would flood us, or stop it altogether, is not told.
+    for value in ("0", "9", "86401"):
+        await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": value})
+        assert await boot(ctx, keyed.charger_id) == {}
+    await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "soon"}, is_forced=True)
+    assert await boot(ctx, keyed.charger_id) == {}
+    # Nor what the charger refused.
+    keyed._change = lambda name, value: "Rejected"
+    await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "60"})
+    assert await boot(ctx, keyed.charger_id) == {}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 import pytest
+import sqlalchemy as sa
 
 from tests.factories import SYSTEM, make_charger, make_location, make_member, make_user
 from voltyard.chargers import calls, service

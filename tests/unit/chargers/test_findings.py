@@ -12,6 +12,8 @@ from voltyard.chargers import service as chargers
 from voltyard.chargers.tables import findings as table
 from voltyard.speech import Booted, FlawTold
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 
 @pytest.fixture
 async def owner(ctx):
@@ -102,17 +104,28 @@ async def test_a_charger_that_makes_up_actions_cannot_fill_the_table(ctx, charge
     for step in range(3):
         await tell(
             ctx,
-            *(flaw(charger, action=f"Made{step}-{each}") for each in range(findings.ROWS_PER_CHARGER_MAX)),
+            *(
+                flaw(charger, action=f"Made{LETTERS[step]}{LETTERS[each // 26]}{LETTERS[each % 26]}")
+                for each in range(findings.ROWS_PER_CHARGER_MAX)
+            ),
         )
     kept = await rows(ctx)
     assert len(kept) == findings.ROWS_PER_CHARGER_MAX + 1
     assert sum(row.times for row in kept) == 3 * findings.ROWS_PER_CHARGER_MAX
 
 
+@pytest.mark.parametrize("action", ["not a JSON array", "3f2c-17", "17", "heartbeat", "A\0\ud800", "A" * 80])
+async def test_what_is_no_name_of_a_message_is_left_out(sqlite_ctx, action):
+    location = await make_location(sqlite_ctx)
+    charger = await make_charger(sqlite_ctx, location.id)
+    await tell(sqlite_ctx, flaw(charger, action=action))
+    assert [row.action for row in await rows(sqlite_ctx)] == [""]
+
+
 async def test_odd_texts_are_kept_in_a_form_that_every_database_holds(ctx, charger):
-    await tell(ctx, flaw(charger, action="A\0\ud800", sample="\ud800"))
+    await tell(ctx, flaw(charger, sample="\0\ud800"))
     (row,) = await rows(ctx)
-    assert (row.action, row.sample) == ("A?", "?")
+    assert row.sample == "?"
 
 
 async def test_findings_that_were_not_made_for_a_year_are_forgotten(ctx, clock, charger):

@@ -297,3 +297,26 @@ def test_chargers_find_files_where_people_find_the_portal_unless_they_come_anoth
     assert own.files_url == "http://10.0.0.2:8080"
     with pytest.raises(ValueError, match="VOLTYARD_CHARGER_FILES_URL"):
         Settings(charger_files_url="10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("values", "tls_url"),
+    [
+        ({}, ""),
+        ({"ocpp_tls_port": 8888}, "wss://localhost:8888/ocpp"),
+        (
+            {"ocpp_tls_port": 8888, "public_ocpp_url": "ws://[2001:db8::1]:80/x/"},
+            "wss://[2001:db8::1]:8888/x",
+        ),
+        ({"public_url": "https://v.example"}, "wss://v.example/ocpp"),
+        ({"public_ocpp_url": "wss://cs.example:444/o", "ocpp_tls_port": 8888}, "wss://cs.example:444/o"),
+    ],
+)
+def test_the_address_for_tls_is_that_of_the_port_or_of_the_proxy(values: dict[str, object], tls_url: str):
+    assert Settings(**values).ocpp_tls_url == tls_url
+
+
+def test_a_certificate_and_its_key_belong_together(tmp_path: Path):
+    with pytest.raises(ValueError, match="belong together"):
+        Settings(ocpp_tls_certificate=tmp_path / "chain.pem")
+    Settings(ocpp_tls_certificate=tmp_path / "chain.pem", ocpp_tls_key=tmp_path / "key.pem")

@@ -29,8 +29,8 @@ CASES = [
     ("Heartbeat", {}, {}, "still there"),
     ("StatusNotification", {"connectorId": 1, "status": "Charging", "errorCode": "NoError"}, {},
      "connector 1 · Charging"),
-    ("StatusNotification", {"connectorId": 0, "status": "Faulted", "errorCode": "GroundFailure", "info": "RCD"},
-     {}, "whole charger · Fault · GroundFailure · RCD"),
+    ("StatusNotification",
+     {"connectorId": 0, "status": "Faulted", "errorCode": "GroundFailure", "info": "RCD"}, {}, "whole charger · Fault · GroundFailure · RCD"),
     ("StatusNotification", {"connectorId": 2, "status": "Occupied", "errorCode": "NoError"}, {},
      "connector 2 · Occupied"),
     ("Authorize", {"idTag": "04A2B8"}, {"idTagInfo": ACCEPTED}, "card 04A2B8 · Accepted"),
@@ -104,7 +104,9 @@ FIELDS = (
     "chargingSchedule", "chargingSchedulePeriod", "duration", "expiryDate", "location", "firmware", "type",
     "configurationKey", "localAuthorizationList", "errorDescription", "certificateHashData", "reason",
 )  # fmt: skip
-OBJECTS = st.dictionaries(st.sampled_from(FIELDS), JSON | st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON)))
+OBJECTS = st.dictionaries(
+    st.sampled_from(FIELDS), JSON | st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON))
+)
 
 
 @given(st.sampled_from([*TELLERS, "Other", ""]), OBJECTS | JSON, OBJECTS | JSON)

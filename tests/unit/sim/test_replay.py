@@ -24,7 +24,9 @@ from voltyard.sim.replay import (
 
 def test_a_recording_is_read_in_the_order_of_time():
     late = asked(1, "Reset", {"type": "Soft"}, ACCEPTED, at="2026-03-01T12:00:09Z")
-    recording = read_recording(written(late, said(2, "Heartbeat", {}, {}), said(3, "", "[3,", odd="unreadable_frame")))
+    recording = read_recording(
+        written(late, said(2, "Heartbeat", {}, {}), said(3, "", "[3,", odd="unreadable_frame"))
+    )
     assert [entry.action for entry in recording.entries] == ["Heartbeat", "", "Reset"]
     assert [entry.action for entry in recording.asks] == ["Reset"]
     assert (recording.identity, len(recording.sayings)) == ("CP1", 2)

@@ -46,7 +46,9 @@ def test_people_do_again_what_the_charger_told_of():
             said(11, "Authorize", {"idTag": "A"}, {"idTagInfo": ACCEPTED}),
             start(12),
             status(13, "Charging"),
-            asked(14, "ChangeAvailability", {"connectorId": 1, "type": "Inoperative"}, {"status": "Scheduled"}),
+            asked(
+                14, "ChangeAvailability", {"connectorId": 1, "type": "Inoperative"}, {"status": "Scheduled"}
+            ),
             asked(15, "ChangeAvailability", {"connectorId": 1, "type": "Operative"}, ACCEPTED),
         ]
         if stop["reason"] == "Remote":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -132,7 +132,8 @@ async def test_a_stream_ends_when_the_server_does(door: Door):
 
 async def test_one_person_may_not_listen_without_end(door: Door):
     caller = await a_caller(door)
-    with pytest.raises(TooMany):
-        for _ in range(STREAMS_PER_USER_MAX + 1):
-            door.limits.stream(caller.user.id).__enter__()
-        await Client(TailStream(door, caller, Looks())).run()
+    with ExitStack() as others:
+        for _ in range(STREAMS_PER_USER_MAX):
+            others.enter_context(door.limits.stream(caller.user.id))
+        with pytest.raises(TooMany):
+            await Client(TailStream(door, caller, Looks())).run()
