@@ -265,7 +265,7 @@ async def test_a_run_without_chargers_or_payload_is_told_so(browser: Browser, wo
     async with visiting(browser, world) as visitor:
         await visitor.log_in()
         page = visitor.page
-        await visitor.go("/runs/new?q=Entrance&action=ChangeConfiguration")
+        await visitor.go("/runs/new?all=yes&q=Entrance&action=ChangeConfiguration")
         boxes = page.get_by_role("checkbox")
         await expect(boxes).to_have_count(2)
         await page.get_by_role("button", name="Send").click()

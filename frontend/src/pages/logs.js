@@ -70,6 +70,7 @@ class Log {
 
   replace(shown, html) {
     const row = drawn(html)
+    if (row.dataset.state === shown.dataset.state) return
     row.open = shown.open
     const hadFocus = shown.contains(document.activeElement)
     shown.replaceWith(row)

@@ -52,7 +52,8 @@ def _mask(said: Any) -> Any:
     if isinstance(said, list):
         return [_mask(each) for each in said]
     if isinstance(said, str):
-        return masked_address(said)
+        # A vendor's message carries JSON within JSON.
+        return masked(said) if said[:1] in {"{", "["} else masked_address(said)
     if not isinstance(said, dict):
         return said
     variable = said.get("variable")

@@ -539,7 +539,10 @@ class _Asking:
 
     async def keys(self, names: tuple[str, ...]) -> Told | None:
         """Read these keys, all of them when none is named; None where the answer tells nothing."""
-        command = await self.ask(GetKeys(names))
+        try:
+            command = await self.ask(GetKeys(names))
+        except Invalid:
+            return None  # a name of the charger's own that its protocol cannot carry
         return understand(command.answer) if command.status is CommandStatus.EXECUTED else None
 
     async def by_name(self, names: Sequence[str], at_once: int) -> tuple[Told, tuple[str, ...]]:
@@ -860,6 +863,14 @@ _HEARD = frozenset((Result.ACCEPTED, Result.CUT, Result.REBOOT_REQUIRED, Result.
 
 
 async def _send(asking: _Asking, change: _Change) -> Saved:
+    """Send one change; what the protocol cannot carry is as good as rejected, and not tried again."""
+    try:
+        return await _send_one(asking, change)
+    except Invalid:
+        return Saved(change.name, change.value, Result.REJECTED, "NotSendable")
+
+
+async def _send_one(asking: _Asking, change: _Change) -> Saved:
     if change.name in keys.MEASURAND_LISTS:
         return await _send_list(asking, change)
     command = await asking.ask(SetKey(change.name, change.value))

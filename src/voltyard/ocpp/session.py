@@ -373,6 +373,8 @@ class Session:
                 return [AnsweredLate(late.token, result.payload)]
             return [self._unexpected(result.id_raw)]
         effects: list[Effect] = [Answered(ask.token, result.payload)]
+        if result.id_raw != ask.id_raw:
+            effects.append(Noted("wrong_answer_id", ask.action))
         if result.is_repaired:
             effects.append(Noted("repaired_json", ask.action))
         self._send_next(effects, now)
@@ -386,6 +388,8 @@ class Session:
                 return [AnsweredLate(late.token, code=error.code, description=error.description)]
             return [self._unexpected(error.id_raw)]
         effects: list[Effect] = [AnsweredError(ask.token, error.code, error.description)]
+        if error.id_raw != ask.id_raw:
+            effects.append(Noted("wrong_answer_id", ask.action))
         self._send_next(effects, now)
         return effects
 

@@ -106,7 +106,8 @@ async def show_new(here: Here, action: str = asking.FIRST) -> Response:
     """Show the chargers that were chosen, and the form of a command for them."""
     asked = here.request.query_params
     values = await here.read(choice, asked, asked.getlist("charger"))
-    picked = {charger.id for charger in values["rows"]}
+    is_chosen = "charger" in asked or "all" in asked
+    picked = {charger.id for charger in values["rows"]} if is_chosen else set()
     return _new(here, values, asking.untouched(action, here.zone), picked)
 
 

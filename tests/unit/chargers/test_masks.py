@@ -17,6 +17,8 @@ from voltyard.chargers.masks import MASK, masked, masked_address
         {"configurationKey": [{"key": "ClientSecret", "readonly": False, "value": "s3cret"}]},
         {"setVariableData": [{"variable": {"name": "BasicAuthPassword"}, "attributeValue": "s3cret"}]},
         {"a": [{"password": "s3cret"}]},
+        {"vendorId": "Acme", "data": '{"wifi":{"password":"s3cret"}}'},
+        {"vendorId": "Acme", "data": '[{"password":"s3cret" and no JSON'},
     ],
 )
 def test_a_secret_is_masked(said):

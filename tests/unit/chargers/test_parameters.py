@@ -24,7 +24,7 @@ from voltyard.kernel import jobs
 from voltyard.kernel.errors import ChargerOffline, Forbidden, Invalid, NotFound
 from voltyard.kernel.wire import decode
 from voltyard.locations.access import Level
-from voltyard.speech import GetKeys, Hello, SetKey
+from voltyard.speech import Asked, GetKeys, Hello, SetKey
 
 
 async def connect(ctx, charger) -> None:
@@ -330,7 +330,9 @@ async def test_a_value_out_of_range_is_refused_with_the_range_unless_one_insists
         await parameters.save(
             ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "soon", "LocalPreAuthorize": "false"}
         )
-    assert caught.value.errors == (("/changes/HeartbeatInterval", "must be a whole number of seconds, 0 or more"),)
+    assert caught.value.errors == (
+        ("/changes/HeartbeatInterval", "must be a whole number of seconds, 0 or more"),
+    )
     assert keyed.asked == []
     assert (await shown(ctx, owner, keyed)).items == ()
     await parameters.save(ctx, owner.actor, keyed.charger_id, {"HeartbeatInterval": "soon"}, is_forced=True)
@@ -449,6 +451,23 @@ async def test_what_a_person_cannot_wait_for_is_sent_by_a_job(ctx, clock):
     assert await waiting(ctx) == [SendParameters(keyed.charger_id)]
     await parameters.send_left(ctx, SendParameters(keyed.charger_id))
     assert keyed.values["ConnectionTimeOut"] == "30"
+
+
+async def test_what_the_protocol_cannot_carry_is_rejected_and_forgotten(ctx):
+    owner, keyed = await charger_of(ctx, is_there=False)
+
+    async def refuse(asked):
+        keyed.asked.append(asked.ask)
+        raise Invalid("no such field")
+
+    await ctx.bus.serve(f"charger.{keyed.charger_id}.ask", Asked, refuse)
+    saving = await parameters.save(ctx, owner.actor, keyed.charger_id, {"Odd": "1"})
+    assert results(saving) == {"Odd": Result.REJECTED}
+    assert not (await shown(ctx, owner, keyed)).find("Odd").is_pending
+    with pytest.raises(Invalid):
+        await commands.ask(ctx, owner.actor, keyed.charger_id, GetKeys(("Odd",)))
+    with pytest.raises(parameters.NotRead):
+        await parameters.read(ctx, owner.actor, keyed.charger_id)
 
 
 async def test_a_secret_is_sent_and_never_kept(ctx):

@@ -205,7 +205,25 @@ def test_an_answer_under_a_wrong_id_counts_only_where_that_is_known() -> None:  
     session.tick(10)
     ask(session, 2)
     assert list(session.received(b'[3,"x1",{}]', 0)) == [AnsweredLate(1, b"{}")]
-    assert list(session.received(b'[3,"other",{}]', 0)) == [Answered(2, b"{}")]
+    assert list(session.received(b'[3,"other",{}]', 0)) == [
+        Answered(2, b"{}"),
+        Noted("wrong_answer_id", "Reset"),
+    ]
+    ask(session, 3)
+    assert list(session.received(b'[4,"other","GenericError"]', 0)) == [
+        AnsweredError(3, "GenericError", ""),
+        Noted("wrong_answer_id", "Reset"),
+    ]
+
+
+def test_what_a_peer_is_known_for_may_be_learned_later() -> None:
+    session = Session("x")
+    ask(session, 1)
+    assert list(session.received(b'[3,"other",{}]', 0)) == [Noted("unknown_answer", '"other"')]
+    session.heed(is_half_duplex=True, is_id_loose=True)
+    assert Answered(1, b"{}") in session.received(b'[3,"other",{}]', 0)
+    session.received(b'[2,"t","Heartbeat",{}]', 0)
+    assert not ask(session, 2)
 
 
 def test_an_error_ends_the_ask() -> None:
