@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.e2e.test_portal_pages import (
     look,
     made,
     quiet_world,
+    serve,
     visiting,
     visitor,
     world,
@@ -226,3 +228,29 @@ async def test_the_pages_are_sound_at_both_widths(
                 await found.page.screenshot(path=Path(SHOTS) / f"{name}-{width}-{theme}.png", full_page=True)
         assert wrong == []
         assert found.complaints == []
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_who_is_sure_raises_a_charger_whose_trust_is_not_known(browser: Browser, quiet_world: World):
+    settings = quiet_world.ctx.settings.model_copy(update={"ocpp_tls_port": 8888})
+    there = Obedient(quiet_world, quiet_world.chargers["free"])
+    await there.serve()
+    values = {"password_hash": "x", "security_profile": 1}
+    ctx = quiet_world.ctx
+    await ctx.db.work(CENTRAL, security_store.set_credentials, there.charger_id, **values)
+    async with serve(replace(ctx, settings=settings)) as address:
+        world = replace(quiet_world, address=address)
+        async with visiting(browser, world) as found:
+            await found.log_in()
+            await expect(found.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+            await found.go(f"/chargers/{there.charger_id}/diagnostics")
+            await expect(found.page.get_by_text("wss://localhost:8888/ocpp/")).to_be_visible()
+            step = found.page.locator(".profile-steps > li").nth(1)
+            await expect(step).to_contain_text("trust our root certificate first")
+            await step.get_by_label("It trusts the issuer").check()
+            if SHOTS:
+                await found.page.screenshot(path=Path(SHOTS) / "insist.png", full_page=True)
+            await step.get_by_role("button", name="Raise").click()
+            await found.page.locator("#confirm").get_by_role("button", name="Raise the profile").click()
+            await expect(step).to_contain_text("Ask again")
+    assert there.asked[-1] == SetKey("SecurityProfile", "2")

@@ -217,6 +217,7 @@ async def test_filters_are_kept_in_the_address_and_narrow_the_log(visitor: Visit
     await expect(page.locator(".call-action")).to_have_text(["MeterValues"] * 3 + ["Authorize"])
     await page.get_by_label("Search the log").fill("no such thing")
     await expect(page.get_by_role("heading", name="Nothing in the log fits")).to_be_visible()
+    await expect(page.get_by_role("link", name="Clear", exact=True)).to_be_visible()
     await page.get_by_role("link", name="Clear the filters").click()
     await expect(page.get_by_label("Search the log")).to_have_value("")
     await page.get_by_label("Search the log").fill("rcd tripped")

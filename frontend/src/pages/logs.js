@@ -154,7 +154,11 @@ function label(form) {
   const said = actions.querySelector('b')
   said.textContent = chosen.length > 1 ? said.dataset.count.replace('#', chosen.length) : chosen[0] || said.dataset.none
   const when = time.querySelector('b')
-  when.textContent = [...time.querySelectorAll('input')].some((each) => each.value) ? when.dataset.some : when.dataset.none
+  const isTimed = [...time.querySelectorAll('input')].some((each) => each.value)
+  when.textContent = isTimed ? when.dataset.some : when.dataset.none
+  when.parentElement.classList.toggle('is-chosen', isTimed)
+  const others = [...form.querySelectorAll('select, input[type=search], input[type=hidden]')]
+  form.querySelector('[data-clear]').hidden = !isTimed && !chosen.length && others.every((each) => !each.value)
 }
 
 document.addEventListener('input', (event) => {

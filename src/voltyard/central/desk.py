@@ -91,6 +91,12 @@ def hear(work: Work, heard: Sequence[Heard]) -> list[Replied]:
     return [Replied(replies[place], number) for place, number in enumerate(numbers)]
 
 
+def _disconnect(work: Work, gone: Sequence[Gone]) -> list[Thanked]:
+    for each in gone:
+        chargers.disconnect(work, each.charger_id, each.session_id)
+    return [Thanked()] * len(gone)
+
+
 class Desk:
     """Serves ``central.*`` until cancelled."""
 
@@ -104,6 +110,8 @@ class Desk:
         self._group: asyncio.TaskGroup | None = None
         self._sayings: Batch[Heard, Replied] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
         self._hellos: Batch[Hello, Welcome] = Batch(ctx.db, ACTOR, self._connect, lanes=1)
+        # When a network fails, all its chargers go at once, and come again while we still note that.
+        self._goodbyes: Batch[Gone, Thanked] = Batch(ctx.db, ACTOR, _disconnect, lanes=1)
 
     def _connect(self, work: Work, hellos: Sequence[Hello]) -> list[Welcome]:
         return chargers.connect(work, hellos, key=self._key, is_holding=self._is_holding, others=self._others)
@@ -139,8 +147,7 @@ class Desk:
         return TracedNumbers(tuple(await self._ctx.db.work(ACTOR, calls.trace, traced)))
 
     async def _gone(self, gone: Gone) -> Thanked:
-        await self._ctx.db.work(ACTOR, chargers.disconnect, gone.charger_id, gone.session_id)
-        return Thanked()
+        return await self._goodbyes.join(gone)
 
     async def _gateway_started(self, started: GatewayStarted) -> Thanked:
         await self._ctx.db.work(ACTOR, chargers.forget_sockets, started.gateway)
@@ -153,6 +160,7 @@ class Desk:
             self._group = group
             group.create_task(self._sayings.run())
             group.create_task(self._hellos.run())
+            group.create_task(self._goodbyes.run())
             serving = [
                 await bus.serve("central.hello", Hello, self._hello),
                 await bus.serve("central.heard", Heard, self._heard),

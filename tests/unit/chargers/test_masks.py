@@ -33,6 +33,7 @@ def test_a_secret_is_masked(said):
         '{"key": "HeartbeatInterval", "value": "60"}',
         '{"key":["AuthorizationKey"]}',
         '{"key":"GetConfigurationMaxKeys","value":"50","readonly":true}',
+        '{"issuer_key_hash":"ab","certificateHashData":{"issuerKeyHash":"ab"}}',
         "{}",
         "not JSON",
     ],
