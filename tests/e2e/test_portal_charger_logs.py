@@ -27,13 +27,13 @@ from tests.e2e.test_portal_pages import (
     world,
 )
 from voltyard.accounts import service as accounts
-from voltyard.chargers import calls
+from voltyard.chargers import calls, commands
 from voltyard.chargers.tables import calls as table
 from voltyard.kernel.db import Work
 from voltyard.locations import service as locations
 from voltyard.locations.access import Level
 from voltyard.portal import charger_logs
-from voltyard.speech import AnswerTraced, CallStatus, CallTraced, Traced
+from voltyard.speech import AnswerTraced, CallStatus, CallTraced, Restart, Traced
 
 __all__ = ("made", "quiet_world", "visitor", "world")
 
@@ -382,3 +382,21 @@ async def test_who_may_not_see_it_is_told_who_can_let_them(browser: Browser, wor
         for more in ("/stream", "/export", "/1"):
             answer = await visitor.page.request.get(world.address + logs(world, more=more))
             assert answer.status == 403
+
+
+async def test_a_command_leads_to_its_messages(visitor: Visitor):
+    world, page = visitor.world, visitor.page
+    charger_id = world.chargers["offline"]
+    asked = await commands.ask(world.ctx, world.actor, charger_id, Restart(is_hard=False))
+    await Scribe(world, charger_id).say(
+        "Reset", {"type": "Soft"}, {"status": "Accepted"}, is_outward=True, is_now=True, command_id=asked.id
+    )
+    await Scribe(world, charger_id).say("Authorize", {"idTag": "FFFF"}, {}, is_now=True)
+    await visitor.go(f"/chargers/{charger_id}/commands")
+    await page.locator(f"#{asked.id} > summary").click()
+    await page.get_by_role("link", name="Its messages in the log").click()
+    await page.wait_for_url(f"**command={asked.id}")
+    await expect(page.locator(".call-action")).to_have_text(["Reset"])
+    await expect(page.locator(".log-command")).to_contain_text("Restart")
+    await page.get_by_role("link", name="Show the whole log").click()
+    await expect(page.locator(".call-action")).to_have_text(["Authorize", "Reset"])

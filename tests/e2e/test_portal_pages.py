@@ -398,7 +398,8 @@ def places(world: World) -> list[str]:
     found = ["/", "/locations", "/locations/new", f"/locations/{office}", f"/locations/{garage}", "/chargers"]
     found += [f"/locations/{office}/{tab}" for tab in ("chargers", "transactions", "cards", "settings")]
     found += [f"/chargers/{world.chargers[word]}" for word in ("charging", "faulted", "offline", "never")]
-    found += [f"/chargers/{world.chargers['free']}/{tab}" for tab in ("transactions", "commands", "diagnostics")]
+    tabs = ("transactions", "commands", "diagnostics")
+    found += [f"/chargers/{world.chargers['free']}/{tab}" for tab in tabs]
     found += [f"/transactions/{transaction_id}" for transaction_id in world.transactions.values()]
     return [*found, "/transactions", "/transactions?status=running&from=2020-01-01", "/account"]
 

@@ -98,7 +98,9 @@ async def test_the_migrations_write_word_for_word_what_the_rooms_would(sqlite_ur
         found = connection.exec_driver_sql(
             "select name, sql from sqlite_master where sql is not null and name not like 'alembic%'"
         )
-        return {row.name: sorted(re.sub(r"([(),])", r" \1 ", row.sql).replace(",", " ").split()) for row in found}
+        return {
+            row.name: sorted(re.sub(r"([(),])", r" \1 ", row.sql).replace(",", " ").split()) for row in found
+        }
 
     made = sa.create_engine("sqlite://")
     with made.begin() as connection:

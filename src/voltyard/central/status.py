@@ -50,7 +50,7 @@ def told_security(work: Work, items: Sequence[tuple[Place, SecurityTold]]) -> li
 
 
 def signing(work: Work, items: Sequence[tuple[Place, SigningAsked]]) -> list[Reply]:
-    """Decide whether a certificate will be signed; a job does it and hands it over (use cases A02 and A03)."""
+    """Decide whether certificates will be signed; jobs do it and hand them over (use cases A02, A03)."""
     return [Decided(is_accepted) for is_accepted in certificates.asked(work, items)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from voltyard.chargers.tables import calls, chargers, commands, connectors, pin_tries, presences
+from voltyard.chargers.tables import chargers, commands, connectors, pin_tries, presences
 from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible

@@ -33,9 +33,7 @@ NET_TYPES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ),
         NetType.TT.value: (
             _("TT: earth comes from a rod at the building"),
-            _(
-                "230 V between phase and neutral. Usual in the countryside, in Denmark, Italy and Spain."
-            ),
+            _("230 V between phase and neutral. Usual in the countryside, in Denmark, Italy and Spain."),
         ),
         NetType.IT.value: (
             _("IT: no neutral"),
