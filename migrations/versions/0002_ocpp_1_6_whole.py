@@ -418,6 +418,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("origin", sa.String(length=64), server_default="", nullable=False))
         batch_op.add_column(sa.Column("command_id", sa.String(length=40), nullable=True))
         batch_op.drop_index(batch_op.f("ix_calls_at"))
+        batch_op.create_index(
+            "ix_calls_command_id",
+            ["command_id"],
+            unique=False,
+            sqlite_where=sa.text("command_id IS NOT NULL"),
+            postgresql_where=sa.text("command_id IS NOT NULL"),
+        )
 
     with op.batch_alter_table("chargers", schema=None) as batch_op:
         batch_op.add_column(sa.Column("pin_sealed", sa.String(length=255), nullable=True))

@@ -176,6 +176,12 @@ calls = sa.Table(
     sa.Column("origin", sa.String(64), nullable=False, server_default=""),
     sa.Column("command_id", sa.String(40)),
     sa.Index("ix_calls_charger_id_number", "charger_id", "number"),
+    sa.Index(
+        "ix_calls_command_id",
+        "command_id",
+        sqlite_where=sa.text("command_id IS NOT NULL"),
+        postgresql_where=sa.text("command_id IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
