@@ -6,6 +6,7 @@ import './parts/alpine.js'
 import './parts/parameters.js'
 import { startClock } from './parts/clock.js'
 import './parts/dialogs.js'
+import './parts/tabs.js'
 import './parts/notices.js'
 import './parts/live.js'
 

@@ -428,7 +428,7 @@ def upgrade() -> None:
 
     with op.batch_alter_table("chargers", schema=None) as batch_op:
         batch_op.add_column(sa.Column("pin_sealed", sa.String(length=255), nullable=True))
-        batch_op.add_column(sa.Column("candidate_hash", sa.String(length=64), nullable=True))
+        batch_op.add_column(sa.Column("candidate_hashes", sa.String(length=400), nullable=True))
         batch_op.add_column(sa.Column("candidate_at", UtcTime(), nullable=True))
         batch_op.add_column(sa.Column("is_candidate_late", sa.Boolean(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("password_at", UtcTime(), nullable=True))
@@ -448,6 +448,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("is_late_accepted", sa.Boolean(), nullable=True))
         batch_op.add_column(sa.Column("late_answer", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("late_at", UtcTime(), nullable=True))
+        batch_op.create_index(
+            "ix_commands_people",
+            ["charger_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("actor_kind <> 'system'"),
+            postgresql_where=sa.text("actor_kind <> 'system'"),
+        )
         batch_op.create_index(
             "ix_commands_waiting",
             ["charger_id", "effect_until"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,25 @@ async def test_asking_for_its_status_falls_back_to_each_connector(visitor: Visit
 
 
 @pytest.mark.asyncio(loop_scope="session")
+async def test_what_voltyard_asked_by_itself_is_shown_only_on_demand(visitor: Visitor, played: Played):
+    page, ctx = visitor.page, visitor.world.ctx
+    await commands.ask(ctx, CENTRAL, played.charger_id, ByHand("GetLocalListVersion", "{}"))
+    await visitor.go(home(played))
+    await expect(page.locator("#commands")).to_contain_text("Nobody has asked it anything yet")
+    await page.get_by_role("link", name="All, also Voltyard’s own").click()
+    rows = page.locator(".told-one")
+    await expect(rows).to_have_count(1)
+    await expect(page).to_have_url(re.compile(r"by=all$"))
+    await page.get_by_role("button", name="Ask for its status").click()
+    await expect(rows).to_have_count(2)
+    await expect(rows.nth(0)).to_contain_text("Robin Vermeer")
+    await expect(rows.nth(1)).to_contain_text("Voltyard")
+    await page.get_by_role("link", name="By people").click()
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("Robin Vermeer")
+
+
+@pytest.mark.asyncio(loop_scope="session")
 async def test_it_works_without_javascript(browser: Browser, world: World, played: Played):
     async with visiting(browser, world) as found:
         await found.log_in()
@@ -231,7 +251,7 @@ async def test_a_run_begins_with_chargers_chosen_in_the_table(visitor: Visitor, 
     await visitor.go("/chargers")
     for name in ("Entrance right", "Bay 14"):
         await page.get_by_role("checkbox", name=f"Choose {name}").check()
-    await page.get_by_role("button", name="Command for the chosen ones").click()
+    await page.get_by_role("button", name="Send a command to the chosen chargers").click()
     await expect(page.get_by_role("checkbox")).to_have_count(2)
     await page.get_by_role("combobox", name="Command").select_option("ClearCache")
     await expect(page.locator("#asking-what")).to_contain_text("This command needs nothing more")

@@ -61,7 +61,7 @@ async def test_findings_are_shown_in_words_the_worst_first(visitor: Visitor, odd
     await expect(numbers).to_contain_text("MeterValues, StartTransaction")
     await numbers.get_by_text("What it sent").click()
     await expect(numbers.locator("pre")).to_contain_text('"meterStart":"1204113"')
-    table = page.get_by_role("link", name="Table")
+    table = page.get_by_role("link", name="CSV")
     await expect(table).to_have_attribute("href", f"/api/v1/chargers/{odd}/findings?format=csv")
 
 

@@ -53,7 +53,7 @@ async def test_a_connector_is_kept_for_a_card_and_given_free(visitor: Visitor, p
     await page.get_by_label("Anna de Wit").check()
     await page.get_by_label("Which connector?").select_option(label="Connector 2")
     await page.get_by_text("1 hour").click()
-    await page.get_by_role("button", name="Keep it").click()
+    await page.get_by_role("button", name="Reserve").click()
     row = page.locator("#kept tbody tr")
     await expect(row).to_contain_text("Anna de Wit")
     await expect(row).to_contain_text("Connector 2")
@@ -74,11 +74,11 @@ async def test_a_charger_that_cannot_says_so_and_one_may_insist(visitor: Visitor
     await visitor.go(f"/chargers/{played.charger_id}/reservations")
     await page.get_by_role("radio", name="Another tag").check()
     await page.get_by_label("Tag", exact=True).fill("0499")
-    await page.get_by_role("button", name="Keep it").click()
+    await page.get_by_role("button", name="Reserve").click()
     await expect(page.get_by_role("alert")).to_contain_text("cannot keep a connector for a card")
     await expect(page.get_by_label("Tag", exact=True)).to_have_value("0499")
     await page.get_by_label("Reserve all the same").check()
-    await page.get_by_role("button", name="Keep it").click()
+    await page.get_by_role("button", name="Reserve").click()
     await expect(page.locator("#kept")).to_contain_text("By Voltyard only")
     visitor.complaints.clear()  # a refusal is an answer of 409, which a browser logs
 
@@ -89,7 +89,7 @@ async def test_a_time_that_makes_no_sense_is_marked(visitor: Visitor, played: Pl
     await visitor.go(f"/chargers/{played.charger_id}/reservations")
     await page.get_by_text("Until …").click()
     await page.get_by_label("Until", exact=True).fill("2020-01-01T10:00")
-    await page.get_by_role("button", name="Keep it").click()
+    await page.get_by_role("button", name="Reserve").click()
     await expect(page.locator("#h-until")).to_contain_text("at most seven days")
     assert of_kind(played, Reserve) == []
     visitor.complaints.clear()

@@ -102,9 +102,9 @@ async def test_diagnostics_are_asked_for_arrive_by_themselves_and_are_downloaded
 ):
     page = visitor.page
     await visitor.go(f"/chargers/{played.charger_id}/updates")
-    await expect(page.get_by_text("Nothing was moved yet")).to_be_visible()
-    await page.get_by_label("Of what time?").select_option(label="Last day")
-    await page.get_by_role("button", name="Ask for it").click()
+    await expect(page.get_by_text("No updates or files yet")).to_be_visible()
+    await page.get_by_label("From when?").select_option(label="Last day")
+    await page.get_by_role("button", name="Ask the charger for it").click()
     row = page.locator("#transfers .transfer")
     await expect(row).to_contain_text("Asked")
     assert isinstance(played.asked[0], SendDiagnostics)
@@ -123,7 +123,7 @@ async def test_diagnostics_are_asked_for_arrive_by_themselves_and_are_downloaded
     assert kept.read_bytes() == b"all is well"
     await row.get_by_role("button", name="Delete").click()
     await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(page.get_by_text("Nothing was moved yet")).to_be_visible()
+    await expect(page.get_by_text("No updates or files yet")).to_be_visible()
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -203,7 +203,7 @@ async def test_it_works_without_script(browser: Browser, world: World, played: F
     found = Visitor(page, world)
     await found.log_in()
     await found.go(f"/chargers/{played.charger_id}/updates")
-    await page.get_by_role("button", name="Ask for it").click()
+    await page.get_by_role("button", name="Ask the charger for it").click()
     await expect(page.locator("#transfers .badge")).to_have_text("Asked")
     path = tmp_path / "a.bin"
     path.write_bytes(b"x")
@@ -233,7 +233,7 @@ async def test_many_chargers_are_ordered_an_update_together(
     await expect(row.locator(".badge")).to_have_text("Waiting for the charger")
     await row.get_by_role("button", name="Cancel the update").click()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel the update").click()
-    await expect(page.get_by_text("Nothing was moved yet")).to_be_visible()
+    await expect(page.get_by_text("No updates or files yet")).to_be_visible()
 
 
 async def fill(played: FileCharger) -> None:

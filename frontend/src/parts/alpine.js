@@ -29,6 +29,18 @@ Alpine.data('choosing', () => ({
   get isKnown() { return this.card !== 'typed' },
 }))
 
+// A table whose rows can be chosen, one by one or all at once.
+Alpine.data('picking', () => ({
+  pick(event) {
+    const each = [...this.$root.querySelectorAll('input[name=charger]')]
+    const all = this.$root.querySelector('[data-all]')
+    if (event.target === all) for (const box of each) box.checked = all.checked
+    const chosen = each.filter((box) => box.checked).length
+    all.checked = chosen === each.length
+    all.indeterminate = chosen > 0 && chosen < each.length
+  },
+}))
+
 // The theme, shown at once and kept in the account.
 Alpine.data('theming', () => ({
   async choose(event) {

@@ -72,11 +72,6 @@ document.addEventListener('htmx:finally:request', (event) => {
   if (dialog && ctx.response && ctx.response.status < 400) dialog.close()
 })
 
-// On a phone the tabs of a page may be wider than it: show the one that one is at.
-const tabs = document.querySelector('.tabs')
-const here = tabs?.querySelector('[aria-current]')
-if (here && here.offsetLeft + here.offsetWidth > tabs.clientWidth) tabs.scrollLeft = here.offsetLeft - 48
-
 // A dialog that the server sent is shown as soon as it is there, once.
 document.addEventListener('htmx:after:swap', () => {
   const sent = document.querySelector('dialog[data-shows]')

@@ -261,12 +261,22 @@ async def read_composite_schedule(
 
 
 @router.get("/chargers/{charger_id}/commands", responses=refusals(404))
-async def list_commands(ctx: Ctx, caller: SignedIn, charger_id: str, asked: AskedPage) -> Page[Command]:
+async def list_commands(
+    ctx: Ctx,
+    caller: SignedIn,
+    charger_id: str,
+    asked: AskedPage,
+    is_by_people: Annotated[
+        bool | None,
+        Query(description="Only those of people, their programs and operators, or only Voltyard's own."),
+    ] = None,
+) -> Page[Command]:
     """List the commands of a charger, newest first."""
     found = await ctx.db.read(
         caller.actor,
         commands.list_commands,
         charger_id,
+        is_by_people=is_by_people,
         after=asked.after_id("cmd"),
         limit=asked.most,
     )

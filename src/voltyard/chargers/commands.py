@@ -225,13 +225,21 @@ def get_some(work: Work, command_ids: Sequence[str]) -> dict[str, Command]:
     return {each.id: replace(each, request="", answer=None, late_answer=None) for each in found}
 
 
-def list_commands(work: Work, charger_id: str, *, after: str | None = None, limit: int = 25) -> list[Command]:
+def list_commands(
+    work: Work,
+    charger_id: str,
+    *,
+    is_by_people: bool | None = None,
+    after: str | None = None,
+    limit: int = 25,
+) -> list[Command]:
     """Return a page of a charger's commands, newest first. Raises: NotFound.
 
+    ``is_by_people`` gives only those of people, their programs and operators, or only Voltyard's own.
     Requests and answers are empty for those who may not see sensitive data.
     """
     charger = service.get(work, charger_id)
-    rows = store.list_commands(work, charger_id, after=after, limit=limit)
+    rows = store.list_commands(work, charger_id, is_by_people=is_by_people, after=after, limit=limit)
     return _shown(work, rows, charger.location_id)
 
 

@@ -183,7 +183,9 @@ def list_some(work: Work, command_ids: Iterable[str]) -> list[Row]:
     )
 
 
-def list_commands(work: Work, charger_id: str, *, after: str | None, limit: int) -> list[Row]:
+def list_commands(
+    work: Work, charger_id: str, *, is_by_people: bool | None, after: str | None, limit: int
+) -> list[Row]:
     """Return a page of a charger's commands, newest first; scoped by location as every list is."""
     query = (
         sa.select(commands)
@@ -197,6 +199,10 @@ def list_commands(work: Work, charger_id: str, *, after: str | None, limit: int)
         .order_by(commands.c.id.desc())
         .limit(limit)
     )
+    if is_by_people is not None:
+        # Written out: the index of the commands of people is this condition.
+        whose = "commands.actor_kind <> 'system'" if is_by_people else "commands.actor_kind = 'system'"
+        query = query.where(sa.text(whose))
     if after:
         query = query.where(commands.c.id < after)
     return list(work.rows(query))

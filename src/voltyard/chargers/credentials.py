@@ -39,6 +39,8 @@ PROFILE_MAX = 3
 REFUSAL_PAUSE = timedelta(minutes=1)
 _HEX = re.compile(rb"([0-9A-Fa-f]{2})+")
 REBOOT_REQUIRED = "rebootrequired"
+CANDIDATES_MAX = 5
+"""So many new passwords may be unconfirmed at a time; then the oldest is forgotten."""
 
 
 class Shown(StrEnum):
@@ -173,16 +175,29 @@ def forms(password: str | None) -> tuple[bytes, ...]:
     return tuple(found)
 
 
+def kept_hash(password: str, key: bytes) -> str:
+    """Return what is kept of a password, in a spelling by which it is known again however it is sent.
+
+    Digits of mixed case may come back as the bytes that they mean, whose spelling is lost (quirk Q7).
+    """
+    is_mixed = password not in {password.lower(), password.upper()}
+    is_hex = _HEX.fullmatch(password.encode()) is not None
+    return machine_hash(password.lower() if is_mixed and is_hex else password, key)
+
+
 def shown(password: str | None, row: Any, key: bytes) -> Shown:
     """Return which of a charger's passwords was sent; all of them are compared, whichever fits."""
+    return _shown(password, row, key)[0]
+
+
+def _shown(password: str | None, row: Any, key: bytes) -> tuple[Shown, str]:
+    """Return which kind of password was sent, and the hash that it fits; empty where it fits none."""
     hashes = [machine_hash(form, key) for form in forms(password)]
-    present, candidate = (
-        kept is not None and sum(is_same(kept, each) for each in hashes) > 0
-        for kept in (row.password_hash, row.candidate_hash)
-    )
-    if candidate:
-        return Shown.CANDIDATE
-    return Shown.PRESENT if present else Shown.NONE
+    kept = [*candidates_of(row), *([row.password_hash] if row.password_hash is not None else [])]
+    fitting = [each for each in kept if sum(is_same(each, sent) for sent in hashes) > 0]
+    if not fitting:
+        return Shown.NONE, ""
+    return (Shown.PRESENT if fitting[0] == row.password_hash else Shown.CANDIDATE), fitting[0]
 
 
 def read_paper(work: Work, row: Any, hello: Hello, others: Sequence[str]) -> tuple[Paper, str | None]:
@@ -222,14 +237,16 @@ def let_in(work: Work, row: Any, hello: Hello, trust: Trust) -> tuple[Entry, Pro
         row.password_hash is not None,
         row.security_profile,
         row.wanted_profile,
-        row.candidate_at if row.candidate_hash is not None else None,
+        row.candidate_at if row.candidate_hashes is not None else None,
         row.is_candidate_late,
     )
     letting = weigh(kept, proof, work.now)
     values: dict[str, Any] = {}
     if letting.takes_candidate:
-        values |= {"password_hash": row.candidate_hash, "password_at": work.now}
-    if letting.takes_candidate or letting.drops_candidate:
+        _, taken = _shown(hello.password, row, trust.key)
+        values |= {"password_hash": taken, "password_at": work.now}
+        values |= _as_columns(_after(candidates_of(row), taken))
+    elif letting.drops_candidate:
         values |= NO_CANDIDATE
     if letting.enforced != row.security_profile:
         values |= {"security_profile": letting.enforced, "wanted_profile": None, "wanted_profile_at": None}
@@ -252,8 +269,42 @@ def _is_news(row: Any, entry: Entry, now: datetime) -> bool:
 # --- keys that change what a charger proves itself with -------------------------------------------
 
 NO_CANDIDATE: Final = MappingProxyType(
-    {"candidate_hash": None, "candidate_at": None, "is_candidate_late": False}
+    {"candidate_hashes": None, "candidate_at": None, "is_candidate_late": False}
 )
+
+
+def candidates_of(row: Any) -> tuple[str, ...]:
+    """Return the hashes of the passwords that were sent and not confirmed, the newest last."""
+    return tuple((row.candidate_hashes or "").split())
+
+
+def with_candidate(candidates: Sequence[str], sent: str) -> tuple[str, ...]:
+    """Return the candidates with one more, as the newest."""
+    return (*(each for each in candidates if each != sent), sent)[-CANDIDATES_MAX:]
+
+
+def after_answer(
+    counts: str | None, candidates: Sequence[str], sent: str, answered: Answered
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the password that counts and the candidates, once a charger has answered to a new one.
+
+    Invariant: what the charger may hold is among them. One that was obeyed and is no candidate any more
+    was followed by another meanwhile: the answers were written down in the wrong order.
+    """
+    if answered is Answered.REFUSED:
+        return counts, tuple(each for each in candidates if each != sent)
+    if answered is Answered.OBEYED and sent in candidates:
+        return sent, _after(candidates, sent)
+    return counts, tuple(candidates) if sent in {counts, *candidates} else with_candidate(candidates, sent)
+
+
+def _after(candidates: Sequence[str], taken: str) -> tuple[str, ...]:
+    """Return the candidates that were sent after one that the charger has taken."""
+    return tuple(candidates)[list(candidates).index(taken) + 1 :]
+
+
+def _as_columns(candidates: Sequence[str]) -> dict[str, Any]:
+    return {"candidate_hashes": " ".join(candidates)} if candidates else dict(NO_CANDIDATE)
 
 
 def key_of(ask: Ask) -> tuple[str, str] | None:
@@ -275,13 +326,17 @@ def key_of(ask: Ask) -> tuple[str, str] | None:
 def about_to_set(work: Work, charger_id: str, ask: Ask, key: bytes) -> None:
     """Keep the hash of a password before it is sent: should the answer be lost, both are good."""
     found = key_of(ask)
-    if found is not None and found[0] == PASSWORD_KEY:
+    if found is None or found[0] != PASSWORD_KEY:
+        return
+    row = store.lock_credentials(work, charger_id)
+    if row is not None:
+        before = candidates_of(row)
         store.set_credentials(
             work,
             charger_id,
-            candidate_hash=machine_hash(found[1], key),
+            candidate_hashes=" ".join(with_candidate(before, kept_hash(found[1], key))),
             candidate_at=work.now,
-            is_candidate_late=False,
+            is_candidate_late=bool(before) and row.is_candidate_late,
         )
 
 
@@ -295,7 +350,7 @@ def was_set(work: Work, charger_id: str, ask: Ask, answered: Answered, key: byte
     if found is None:
         return
     if found[0] == PASSWORD_KEY:
-        _password_was_set(work, charger_id, machine_hash(found[1], key), answered)
+        _password_was_set(work, charger_id, kept_hash(found[1], key), answered)
     elif answered in {Answered.OBEYED, Answered.LATER}:
         _profile_was_set(work, charger_id, _profile(found[1]))
 
@@ -317,15 +372,17 @@ def _profile_was_set(work: Work, charger_id: str, profile: int) -> None:
 
 
 def _password_was_set(work: Work, charger_id: str, sent: str, answered: Answered) -> None:
-    match answered:
-        case Answered.OBEYED:
-            store.set_credentials(work, charger_id, password_hash=sent, password_at=work.now, **NO_CANDIDATE)
-        case Answered.LATER:
-            store.set_credentials(
-                work, charger_id, candidate_hash=sent, candidate_at=work.now, is_candidate_late=True
-            )
-        case Answered.REFUSED:
-            store.drop_candidate(work, charger_id, sent)
-        case Answered.NOTHING:
-            # A socket of before may have come and gone meanwhile and had the candidate forgotten.
-            store.keep_candidate(work, charger_id, sent)
+    row = store.lock_credentials(work, charger_id)
+    if row is None:
+        return
+    before = candidates_of(row)
+    counts, candidates = after_answer(row.password_hash, before, sent, answered)
+    values = _as_columns(candidates)
+    if candidates and sent in candidates:
+        # A socket of before may have come and gone meanwhile and had the candidate forgotten.
+        values["candidate_at"] = work.now
+    if answered is Answered.LATER and sent in candidates:
+        values["is_candidate_late"] = True
+    if counts != row.password_hash:
+        values |= {"password_hash": counts, "password_at": work.now}
+    store.set_credentials(work, charger_id, **values)

@@ -18,6 +18,10 @@ _HARMLESS = frozenset(("key", "getconfigurationmaxkeys", "issuerkeyhash", "issue
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'\\]*@")
 _QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'\\]*)\?[^\s#\"'\\]+")
+# In a sentence of a charger's own, such as a vendor's message.
+_ASSIGNED = re.compile(r"((?:password|secret)\w*\s*[=:]\s*)[^\s&;,\"'\\]+", re.IGNORECASE)
+_UNFIT = re.compile("password|secret", re.IGNORECASE)
+_VALUES = frozenset(("value", "attributevalue"))
 _TOKEN = re.compile(r"(/files/(?:up|down)/)[^/\s?#\"'\\]+")
 
 
@@ -44,7 +48,10 @@ def masked(text: str) -> str:
         said = decode(text, object)
     except Invalid:
         return MASK if _SECRET.search(text) else masked_address(text)
-    hidden = _mask(said)
+    try:
+        hidden = _mask(said)
+    except RecursionError:  # nobody nests that deep who means well
+        return MASK
     return text if hidden == said else encode(hidden).decode()
 
 
@@ -53,19 +60,31 @@ def _mask(said: Any) -> Any:
         return [_mask(each) for each in said]
     if isinstance(said, str):
         # A vendor's message carries JSON within JSON.
-        return masked(said) if said[:1] in {"{", "["} else masked_address(said)
+        is_json = said.lstrip()[:1] in {"{", "["}
+        return masked(said) if is_json else _ASSIGNED.sub(rf"\1{MASK}", masked_address(said))
     if not isinstance(said, dict):
         return said
-    variable = said.get("variable")
-    named = (said.get("key"), variable.get("name") if isinstance(variable, dict) else None)
-    has_secret = any(map(is_secret, named))
+    # We understand members in any case (quirk Q33), so they are masked in any case.
+    members = {str(name).casefold(): value for name, value in said.items()}
+    variable = members.get("variable")
+    inner = {str(name).casefold(): value for name, value in variable.items()} if _is_object(variable) else {}
+    has_secret = any(map(is_secret, (members.get("key"), inner.get("name"))))
     return {
-        name: MASK
-        if _is_value(value) and (is_secret(name) or (has_secret and name in {"value", "attributeValue"}))
-        else _mask(value)
+        name: MASK if _is_hidden(name, value, has_secret=has_secret) else _mask(value)
         for name, value in said.items()
     }
 
 
-def _is_value(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_hidden(name: Any, value: Any, *, has_secret: bool) -> bool:
+    """Say whether the value of a member is a secret; a list of keys is none, a list of passwords is one."""
+    if value is None or isinstance(value, bool):
+        return False
+    if has_secret and str(name).casefold() in _VALUES:
+        return True
+    if not is_secret(name):
+        return False
+    return isinstance(value, str | int | float) or _UNFIT.search(name) is not None

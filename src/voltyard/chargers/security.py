@@ -149,7 +149,7 @@ def state(work: Work, charger_id: str, urls: tuple[str, str]) -> Security:
         address=row.address,
         has_password=row.password_hash is not None,
         password_at=row.password_at,
-        has_candidate=row.candidate_hash is not None,
+        has_candidate=row.candidate_hashes is not None,
         has_pin=row.pin_hash is not None,
         is_pin_kept=row.pin_sealed is not None,
         trusts_us=certificates.trusts_us(work, charger_id),

@@ -42,26 +42,9 @@ def want_profile(work: Work, charger_id: str, profile: int) -> None:
     )
 
 
-def drop_candidate(work: Work, charger_id: str, sent: str) -> None:
-    """Forget a new password, if it is still the newest one."""
-    work.run(
-        sa.update(chargers)
-        .where(chargers.c.id == charger_id, chargers.c.candidate_hash == sent)
-        .values(candidate_hash=None, candidate_at=None, is_candidate_late=False)
-    )
-
-
-def keep_candidate(work: Work, charger_id: str, sent: str) -> None:
-    """Let a new password count beside the present one, unless it is that one or a newer one came."""
-    work.run(
-        sa.update(chargers)
-        .where(
-            chargers.c.id == charger_id,
-            sa.or_(chargers.c.candidate_hash.is_(None), chargers.c.candidate_hash == sent),
-            sa.or_(chargers.c.password_hash.is_(None), chargers.c.password_hash != sent),
-        )
-        .values(candidate_hash=sent, candidate_at=work.now)
-    )
+def lock_credentials(work: Work, charger_id: str) -> Row | None:
+    """Return a charger; until the end of the Work nobody else may change what it proves itself with."""
+    return work.row(sa.select(chargers).where(chargers.c.id == charger_id).with_for_update())
 
 
 def find_credentials(work: Work, charger_id: str) -> Row | None:

@@ -5,8 +5,6 @@ Functions that take lists serve group commit: one call for many chargers, one st
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +46,6 @@ from voltyard.speech import (
 )
 
 IDENTITY = re.compile(rf"[\x21-\x7e]([\x20-\x7e]{{0,{IDENTITY_LENGTH_MAX - 2}}}[\x21-\x7e])?")
-_HEX = re.compile(rb"([0-9A-Fa-f]{2})+")
 SKEW = timedelta(seconds=CLOCK_SKEW_S)
 PAST_MAX = timedelta(days=TOLD_DAYS_MAX)
 PIN_WINDOW = timedelta(hours=1)
@@ -279,7 +276,7 @@ def register(work: Work, delivered: Sequence[Delivered], key: bytes) -> list[str
         values = {
             "vendor": _cut(one.vendor, 120),
             "model": _cut(one.model, 120),
-            "password_hash": machine_hash(one.password, key) if one.password else None,
+            "password_hash": credentials.kept_hash(one.password, key) if one.password else None,
             "pin_hash": machine_hash(one.pin, key) if one.pin else None,
             "pin_sealed": _sealed_pin(identity, one.pin, key),
             "password_at": work.now if one.password else None,
@@ -540,20 +537,6 @@ def _hold(work: Work, hello: Hello, *, is_holding: bool, free: int) -> tuple[str
     store.insert_chargers(work, [row])
     # Two sockets of one new charger may come in one batch: whichever row is there counts.
     return store.find_by_keys(work, [row["identity_key"]])[row["identity_key"]].id, Entry.WELCOME
-
-
-def _proves(password: str | None, password_hash: str, key: bytes) -> bool:
-    """Check a charger's password, sent as text or as the bytes that its hexadecimal text means (quirk Q7)."""
-    if password is None:
-        return False
-    try:
-        sent = base64.b64decode(password, validate=True)
-    except binascii.Error:
-        return False
-    candidates = [sent, sent.hex().encode(), sent.hex().upper().encode()]
-    if _HEX.fullmatch(sent):
-        candidates += [bytes.fromhex(sent.decode()), sent.lower(), sent.upper()]
-    return sum(is_same(password_hash, machine_hash(each, key)) for each in candidates) > 0
 
 
 def disconnect(work: Work, charger_id: str, session_id: str) -> None:

@@ -27,8 +27,8 @@ chargers = sa.Table(
     sa.Column("pin_hash", sa.String(64)),
     # The PIN itself, sealed; None for chargers that were registered before it was kept.
     sa.Column("pin_sealed", sa.String(255)),
-    # A new password that was sent to the charger and not confirmed yet: both are good meanwhile.
-    sa.Column("candidate_hash", sa.String(64)),
+    # New passwords that were sent to the charger and not confirmed yet, with blanks between: all are good.
+    sa.Column("candidate_hashes", sa.String(400)),
     sa.Column("candidate_at", UtcTime),
     # The charger said that it uses the new password after its next restart only.
     sa.Column("is_candidate_late", sa.Boolean, nullable=False, server_default="0"),
@@ -114,6 +114,14 @@ commands = sa.Table(
     sa.Column("late_answer", sa.Text),
     sa.Column("late_at", UtcTime),
     sa.Index("ix_commands_charger_id_id", "charger_id", "id"),
+    # Voltyard's own are many; those of people are found without them.
+    sa.Index(
+        "ix_commands_people",
+        "charger_id",
+        "id",
+        sqlite_where=sa.text("actor_kind <> 'system'"),
+        postgresql_where=sa.text("actor_kind <> 'system'"),
+    ),
     sa.Index(
         "ix_commands_waiting",
         "charger_id",

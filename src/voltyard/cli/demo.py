@@ -2,6 +2,7 @@
 
 Three locations with their people, cards and chargers, two weeks of history, and virtual chargers
 that live on while one looks. Everything goes through the same services and sockets as in real use.
+What people do with the chargers once they are there is told in ``showcase.py``.
 """
 
 from __future__ import annotations
@@ -9,32 +10,35 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from contextlib import suppress
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from voltyard import app
 from voltyard.accounts import service as accounts
 from voltyard.accounts.service import User
 from voltyard.cards import service as cards
-from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Delivered, Place
+from voltyard.cli import showcase
+from voltyard.cli.showcase import People, Stage
 from voltyard.kernel.actor import Actor, Kind, system
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.settings import Settings
 from voltyard.kernel.units import PerPhase
 from voltyard.locations import service as locations
 from voltyard.locations.access import Level
+from voltyard.sim import quirks
 from voltyard.sim.car import Car
 from voltyard.sim.charger import VirtualCharger
 from voltyard.sim.fleet import Runner, SimulatedClock, live
 from voltyard.sim.plans import life
 from voltyard.sim.station import Nameplate
-from voltyard.speech import Ended, Metered, Reading, SetKey, Started
+from voltyard.speech import Ended, Metered, Reading, Started
 from voltyard.transactions import service as transactions
 
 ACTOR = system("demo")
@@ -43,14 +47,13 @@ HISTORY_DAYS = 14
 SAMPLE_STEP = timedelta(minutes=5)
 GAP_S = 90.0
 STAY_S = 600.0
-SAMPLE_INTERVAL_S = 5
 CHARGER_PASSWORD = "demo-charger-password"
 PIN = "1234"
-TELL_TRIES = 40
-
 
 WAITING_CARS = frozenset({("VY-HOME-01", 1), ("VY-OFFICE-01", 1), ("VY-PUBLIC-02", 1)})
 """Connectors whose car waits for a person at the portal to start it."""
+QUIET = frozenset({showcase.RESERVED_AT})
+"""Connectors to which no car comes by itself."""
 PATIENT_CAR = Car("a patient car", phases=3, limit_a=16, battery_wh=77_000, soc=0.35, tells_soc=True)
 CAR_LOOKS_S = 2.0
 CAR_STAYS_S = 10.0
@@ -70,10 +73,30 @@ class Scene:
     cards: tuple[tuple[str, str], ...]
 
 
-def plate(identity: str, vendor: str, model: str, *, connectors: int = 1, phases: int = 3) -> Nameplate:
-    """Return the nameplate of one virtual charger."""
+def plate(
+    identity: str,
+    vendor: str,
+    model: str,
+    *,
+    firmware: str = "2.4.1",
+    connectors: int = 1,
+    phases: int = 3,
+    has_cable: bool = False,
+    kind: str = quirks.NONE,
+) -> Nameplate:
+    """Return the nameplate of one virtual charger; ``kind`` is that of its quirks."""
     return Nameplate(
-        identity, model, vendor, f"SN-{identity}", "2.4.1", connectors=connectors, phases=phases, fuse_a=63.0
+        identity,
+        model,
+        vendor,
+        f"SN-{identity}",
+        firmware,
+        connectors=connectors,
+        phases=phases,
+        fuse_a=63.0,
+        has_cable=has_cable,
+        quirks=kind,
+        zone=ZoneInfo("Europe/Copenhagen"),
     )
 
 
@@ -98,9 +121,11 @@ SCENES = (
         (
             plate("VY-OFFICE-01", "NexBlue", "Point 2"),
             plate("VY-OFFICE-02", "NexBlue", "Point 2"),
-            plate("VY-OFFICE-03", "NexBlue", "Edge", phases=1),
+            plate("VY-OFFICE-03", "NexBlue", "Edge", phases=1, has_cable=True),
             plate("VY-OFFICE-04", "Easee", "Charge Max", connectors=2),
             plate("VY-OFFICE-05", "Easee", "Charge Max", connectors=2),
+            # No real make: nobody's product shall be said to speak like this.
+            plate(showcase.OLD, "Elderberry", "Classic 22", firmware="0.9.3", kind=quirks.ODD),
         ),
         (("Mikkel", "0411AA22BB"), ("Freja", "0433CC44DD"), ("Visitor card", "0455EE66FF")),
     ),
@@ -131,8 +156,8 @@ def actor_of(person: User) -> Actor:
     )
 
 
-async def build(ctx: Context, seed: int) -> None:
-    """Make the people, locations, chargers, cards and the history of the world."""
+async def build(ctx: Context, seed: int) -> People:
+    """Make the people, locations, chargers, cards, the history and the firmware of the world."""
     installer = await accounts.register(
         ctx,
         "installer@voltyard.example",
@@ -167,6 +192,9 @@ async def build(ctx: Context, seed: int) -> None:
             await ctx.db.work(ACTOR, locations.grant, location.id, team, Level.FULL)
     held = Delivered("VY-NEW-01", PIN, CHARGER_PASSWORD, "Zaptec", "Go 2")
     await ctx.db.work(ACTOR, chargers.register, [held], ctx.settings.secret_key())
+    people = People(actor_of(installer), actor_of(owner), actor_of(operator))
+    await showcase.add_firmware(ctx, people, seed)
+    return people
 
 
 def _make_location(work: Work, scene: Scene) -> locations.Location:
@@ -241,24 +269,6 @@ def _tell_session(
     return stop_wh
 
 
-async def _quicken(ctx: Context) -> None:
-    """Ask the chargers, as an energy manager would, for readings every few seconds."""
-    for scene in SCENES:
-        for one in scene.chargers:
-            await _quicken_one(ctx, one.identity)
-
-
-async def _quicken_one(ctx: Context, identity: str) -> None:
-    for _ in range(TELL_TRIES):
-        found = await ctx.db.read(ACTOR, chargers.list_chargers, q=identity)
-        if found and found[0].is_online and found[0].connectors:
-            ask = SetKey("MeterValueSampleInterval", str(SAMPLE_INTERVAL_S))
-            with suppress(VoltyardError):  # the demo goes on with the charger's own interval
-                await commands.ask(ctx, ACTOR, found[0].id, ask)
-            return
-        await ctx.clock.sleep(0.5)
-
-
 def _seed_of(seed: int, identity: str) -> int:
     """Return the seed of one charger's life; the same in every run."""
     return random.Random(f"{seed}/{identity}").getrandbits(31)
@@ -278,26 +288,39 @@ async def _wait_for_a_person(runner: Runner, connector: int, clock: SimulatedClo
             ended_s = 0.0
 
 
-async def _live(ctx: Context, url: str, seed: int, speed: float) -> None:
-    """Run the virtual chargers with their cars and drivers."""
+def _runner(one: Nameplate, ports: app.Ports, seed: int, clock: SimulatedClock) -> Runner:
+    machine = VirtualCharger(one, _seed_of(seed, one.identity), clock.now())
+    return Runner(
+        machine,
+        f"ws://127.0.0.1:{ports.ocpp}/ocpp",
+        CHARGER_PASSWORD,
+        clock,
+        lambda _line: None,
+        tls_url=f"wss://localhost:{ports.ocpp_tls}/ocpp" if ports.ocpp_tls else "",
+    )
+
+
+async def _live(ctx: Context, people: People, ports: app.Ports, seed: int, speed: float) -> None:
+    """Run the virtual chargers with their cars and drivers, and let people do something with them."""
     clock = SimulatedClock(ctx.clock)
+    runners: dict[str, Runner] = {}
     async with asyncio.TaskGroup() as group:
         for scene in SCENES:
             tags = tuple(tag for _, tag in scene.cards)
             for one in scene.chargers:
-                machine = VirtualCharger(one, _seed_of(seed, one.identity), clock.now())
-                runner = Runner(machine, url, CHARGER_PASSWORD, clock, lambda _line: None)
+                runner = runners[one.identity] = _runner(one, ports, seed, clock)
                 group.create_task(runner.run())
-                for connector in machine.connectors:
-                    if (one.identity, connector) in WAITING_CARS:
+                for connector in runner.machine.connectors:
+                    place = (one.identity, connector)
+                    if place in WAITING_CARS:
                         group.create_task(_wait_for_a_person(runner, connector, clock))
-                        continue
-                    steps = life(f"{seed}/{one.identity}/{connector}", tags, GAP_S / speed, STAY_S)
-                    group.create_task(live(runner, connector, steps, clock))
-        new = plate("VY-NEW-01", "Zaptec", "Go 2")
-        waiting = VirtualCharger(new, _seed_of(seed, new.identity), clock.now())
-        group.create_task(Runner(waiting, url, CHARGER_PASSWORD, clock, lambda _line: None).run())
-        group.create_task(_quicken(ctx))
+                    elif place not in QUIET:
+                        steps = life(f"{seed}/{one.identity}/{connector}", tags, GAP_S / speed, STAY_S)
+                        group.create_task(live(runner, connector, steps, clock))
+        waiting = _runner(plate("VY-NEW-01", "Zaptec", "Go 2"), ports, seed, clock)
+        group.create_task(waiting.run())
+        ids: Mapping[str, str] = await ctx.db.read(ACTOR, showcase.ids_of, tuple(runners))
+        group.create_task(showcase.play(Stage(ctx, people, ids, runners)))
 
 
 async def _first(*waiting: asyncio.Future[Any]) -> None:
@@ -305,14 +328,34 @@ async def _first(*waiting: asyncio.Future[Any]) -> None:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
 
+def free_port(wanted: int) -> int:
+    """Return this port of the machine itself if nobody has it, else one that is free; 0 stays 0."""
+    if not wanted:
+        return 0
+    for port in (wanted, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as tried:
+                found: int = tried.getsockname()[1]
+                return found
+        except OSError:
+            continue
+    return 0
+
+
 def _tell(settings: Settings, ports: app.Ports) -> None:
+    over_tls = (
+        f"\n            wss://localhost:{ports.ocpp_tls}/ocpp/IDENTITY, trusting what this prints:"
+        f"\n            voltyard charger root --data {settings.data}"
+        if ports.ocpp_tls
+        else ""
+    )
     print(
         f"""
   Voltyard is running.
 
   Portal    http://localhost:{ports.http}
   API       http://localhost:{ports.http}/api/v1/docs
-  Chargers  ws://localhost:{ports.ocpp}/ocpp/IDENTITY
+  Chargers  ws://localhost:{ports.ocpp}/ocpp/IDENTITY{over_tls}
 
   Log in as                                          password
     installer     installer@voltyard.example         {PASSWORD}
@@ -321,6 +364,9 @@ def _tell(settings: Settings, ports: app.Ports) -> None:
 
   A car waits at VY-HOME-01, VY-OFFICE-01 and VY-PUBLIC-02: start it, watch it, stop it.
   A charger waits to be claimed: serial number VY-NEW-01, PIN {PIN}.
+  Firmware {showcase.NEW_VERSION} waits for {showcase.UPDATABLE}: its tab Firmware and files.
+  {showcase.OLD} speaks OCPP badly: Findings. {showcase.SECURE} comes over TLS: Diagnostics.
+  {showcase.DRIFTED} was changed by hand: Parameters. {showcase.RESERVED_AT[0]} is reserved: Reservations.
   Operators, meters, sun and prices join the demo with their parts of the product.
 
   Data lies in {settings.data}; Ctrl+C ends all of it.
@@ -333,30 +379,35 @@ def run(settings: Settings, *, seed: int, speed: float) -> None:
     """Run the demo until Ctrl+C; its folder is emptied first."""
     if (settings.data / "voltyard.db").exists():
         shutil.rmtree(settings.data)
+    if "public_url" not in settings.model_fields_set:
+        # Its chargers fetch and leave files there.
+        settings = settings.model_copy(update={"public_url": f"http://localhost:{settings.http_port}"})
 
     async def main() -> None:
-        stop = asyncio.Event()
-        app.stop_on_signals(stop)
+        asked, stop = asyncio.Event(), asyncio.Event()
+        app.stop_on_signals(asked)
         await app.upgrade(settings)
         async with app.parts(settings) as ctx:
-            await build(ctx, seed)
+            people = await build(ctx, seed)
         started: asyncio.Future[tuple[app.Ports, Context]] = asyncio.get_running_loop().create_future()
+        ending = asyncio.ensure_future(asked.wait())
         serving = asyncio.ensure_future(
             app.serve(settings, ready=lambda ports, ctx: started.set_result((ports, ctx)), stop=stop)
         )
-        await _first(serving, started)
-        if serving.done():
-            await serving
-            return
-        ports, ctx = await started
-        living = asyncio.ensure_future(_live(ctx, f"ws://127.0.0.1:{ports.ocpp}/ocpp", seed, speed))
-        _tell(settings, ports)
-        await _first(serving, living)
-        living.cancel()
-        await asyncio.wait([living])
+        await _first(serving, started, ending)
+        living: asyncio.Future[None] | None = None
+        if started.done() and not serving.done():
+            ports, ctx = await started
+            living = asyncio.ensure_future(_live(ctx, people, ports, seed, speed))
+            _tell(settings, ports)
+            await _first(serving, living, ending)
+            # The chargers go first: nobody knocks at a door that is being closed.
+            living.cancel()
+            await asyncio.wait([living])
+        ending.cancel()
         stop.set()
         await serving
-        if not living.cancelled() and living.exception() is not None:
+        if living is not None and not living.cancelled() and living.exception() is not None:
             await living
 
     app.run(main, settings)

@@ -150,20 +150,28 @@ def demo(
     speed: Annotated[float, typer.Option(help="How much faster than life the cars charge.")] = 10.0,
     http_port: Annotated[int | None, typer.Option(help="Portal and REST.")] = None,
     ocpp_port: Annotated[int | None, typer.Option(help="Chargers.")] = None,
+    ocpp_tls_port: Annotated[
+        int, typer.Option(help="Chargers over TLS; another free one if it is taken, none if 0.")
+    ] = 8888,
     data: Annotated[Path, typer.Option(help="Folder of the demo; emptied at the start.")] = Path(".demo"),
 ) -> None:
     """Serve with a simulated world: locations, people, chargers, cars and cards."""
     from voltyard.cli import demo as world
 
     settings = load(
-        data=data / "data", http_port=http_port, ocpp_port=ocpp_port, host="127.0.0.1", log_level="warning"
+        data=data / "data",
+        http_port=http_port,
+        ocpp_port=ocpp_port,
+        ocpp_tls_port=world.free_port(ocpp_tls_port),
+        host="127.0.0.1",
+        log_level="warning",
     )
     guarded(lambda: world.run(settings, seed=seed, speed=speed))
 
 
 @users.command("add")
 def add_user(
-    email: str,
+    email: Annotated[str, typer.Argument(help="With which they log in.")],
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
@@ -188,7 +196,11 @@ def add_user(
 
 
 @tokens.command("add")
-def add_token(email: str, name: Annotated[str, typer.Option()], data: Data = None) -> None:
+def add_token(
+    email: Annotated[str, typer.Argument(help="Of the person for whom it acts.")],
+    name: Annotated[str, typer.Option(help="What it is for, as the list of tokens shows it.")],
+    data: Data = None,
+) -> None:
     """Make an API token for a person; it is printed this once."""
     from voltyard.accounts import service as accounts
     from voltyard.kernel.actor import system
@@ -205,8 +217,11 @@ def add_token(email: str, name: Annotated[str, typer.Option()], data: Data = Non
 
 
 @inventory.command("import")
-def import_inventory(file: Path, data: Data = None) -> None:
-    """Import delivered chargers from CSV: identity,pin,password,vendor,model."""
+def import_inventory(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8, its columns named in the first line.")],
+    data: Data = None,
+) -> None:
+    """Import delivered chargers from CSV: identity,pin,password,vendor,model; only identity is needed."""
     from voltyard.chargers import service as chargers
     from voltyard.kernel.actor import system
 
@@ -289,35 +304,55 @@ def show_root(data: Data = None) -> None:
 
 @sim.command("charger")
 def sim_charger(
-    url: Annotated[str, typer.Option(help="ws://host:8887/ocpp")],
-    identity: Annotated[str, typer.Option()],
-    password: Annotated[str | None, typer.Option()] = None,
-    model: Annotated[str, typer.Option()] = "Generic AC",
-    control: Annotated[int | None, typer.Option(help="Port for plug, swipe, network and so on.")] = None,
-    connectors: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    url: Annotated[str, typer.Option(help="ws://host:8887/ocpp, without the identity.")],
+    identity: Annotated[str, typer.Option(help="The name it is known by; it goes to the end of the URL.")],
+    password: Annotated[str | None, typer.Option(help="Its password; none sends none.")] = None,
+    model: Annotated[str, typer.Option(help="What it says it is.")] = "Generic AC",
+    control: Annotated[
+        int | None, typer.Option(help="Port on this machine for plug, swipe, network; 0 finds a free one.")
+    ] = None,
+    connectors: Annotated[int, typer.Option(min=1, max=16, help="How many outlets it has.")] = 1,
     id_tag: Annotated[str, typer.Option(help="The card that the key s swipes.")] = "04A1B2C3",
     tls_url: Annotated[str, typer.Option(help="wss://host:8888/ocpp, from security profile 2 on.")] = "",
     root: Annotated[Path | None, typer.Option(help="The root certificate that it trusts, as PEM.")] = None,
+    quirks: Annotated[
+        str, typer.Option(help="odd: an old firmware that gets things wrong in harmless ways; else none.")
+    ] = "none",
+    timezone: Annotated[
+        str,
+        typer.Option(help="The zone of its clock, which shows with --quirks odd; as its location has it."),
+    ] = "Europe/Amsterdam",
 ) -> None:
-    """Run one virtual charger."""
+    """Run one virtual charger, until Ctrl+C, or q in its terminal."""
     from voltyard.sim import commands
+    from voltyard.sim.quirks import KINDS
 
-    commands.charger_command(url, identity, password, model, control, connectors, id_tag, tls_url, root)
+    if quirks not in KINDS:
+        fail(f"--quirks is {' or '.join(KINDS)}", 2)
+    try:
+        commands.charger_command(
+            url, identity, password, model, control, connectors, id_tag, tls_url, root, quirks, timezone
+        )
+    except (ValueError, OSError) as wrong:
+        fail(str(wrong), 2)
 
 
 @sim.command("fleet")
 def sim_fleet(
     url: Annotated[str, typer.Option(help="ws://host:8887/ocpp")],
-    count: Annotated[int, typer.Option(min=1)],
-    prefix: Annotated[str, typer.Option()] = "SIM",
-    password: Annotated[str | None, typer.Option()] = None,
-    passwords_file: Annotated[Path | None, typer.Option(help="CSV with identity,password.")] = None,
-    seed: Annotated[int, typer.Option()] = 1,
-    speed: Annotated[float, typer.Option(min=0.01)] = 1.0,
+    count: Annotated[int, typer.Option(min=1, help="How many chargers.")],
+    prefix: Annotated[str, typer.Option(help="Their names: this and 0001, 0002 …")] = "SIM",
+    password: Annotated[str | None, typer.Option(help="One password for all of them.")] = None,
+    passwords_file: Annotated[
+        Path | None,
+        typer.Option(help="CSV with identity and password, such as an inventory; instead of --prefix."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other lives.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.01, help="How much faster than life.")] = 1.0,
     card: Annotated[list[str] | None, typer.Option(help="A card that drivers carry; repeat it.")] = None,
-    connectors: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    connectors: Annotated[int, typer.Option(min=1, max=16, help="How many outlets each has.")] = 1,
 ) -> None:
-    """Run many virtual chargers with cars and drivers."""
+    """Run many virtual chargers with cars and drivers, until Ctrl+C."""
     from voltyard.sim import commands
 
     cards = tuple(card) if card else commands.DEFAULT_CARDS

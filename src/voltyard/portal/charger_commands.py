@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Form
 from starlette.responses import Response
@@ -35,6 +36,7 @@ from voltyard.web.problems import status_of
 router = APIRouter(route_class=GuardedRoute)
 Text = Annotated[str, Form()]
 TAB = "commands"
+ALL = "all"
 PERIODS_MAX = 200
 
 
@@ -137,10 +139,17 @@ def _instant(told: Any) -> datetime | None:
     return at if at.tzinfo is not None else None
 
 
-def view(work: Work, charger_id: str, after: str | None, done_id: str = "") -> dict[str, Any]:
-    """Return a page of the commands of a charger, and the one that was just given."""
+def view(
+    work: Work, charger_id: str, after: str | None, done_id: str = "", *, is_all: bool = False
+) -> dict[str, Any]:
+    """Return a page of the commands of a charger, and the one that was just given.
+
+    Voltyard's own, of which there are many, are only among them if all are asked for.
+    """
     values = frame(work, charger_id)
-    rows = commands.list_commands(work, charger_id, after=after, limit=PAGE_DEFAULT + 1)
+    rows = commands.list_commands(
+        work, charger_id, is_by_people=None if is_all else True, after=after, limit=PAGE_DEFAULT + 1
+    )
     done: list[Shown] = []
     if done_id:
         found = commands.get(work, done_id)
@@ -150,10 +159,20 @@ def view(work: Work, charger_id: str, after: str | None, done_id: str = "") -> d
         "rows": _shown(work, values["charger"], rows[:PAGE_DEFAULT]),
         "more": rows[PAGE_DEFAULT - 1].id if len(rows) > PAGE_DEFAULT else "",
         "after": after or "",
+        "is_all": is_all,
+        "shown_as": {"by": ALL} if is_all else {},
         "done": done[0] if done else None,
         "sees_all": Permission.VIEW_SENSITIVE in values["may"],
         "profiles": ocpp_forms.PROFILES,
     }
+
+
+def _shows_all(here: Visit) -> bool:
+    """Say whether the list that somebody looks at holds Voltyard's own commands as well."""
+    # A fragment is asked for at an address of its own: then that of the page around it counts.
+    page = urlsplit(here.request.headers.get("hx-current-url", ""))
+    asked = here.request.query_params.get("by") or next(iter(parse_qs(page.query).get("by", ())), "")
+    return asked == ALL
 
 
 def _page(
@@ -170,7 +189,7 @@ async def show(
     here: Here, charger_id: str, after: str = "", action: str = asking.FIRST, done: str = ""
 ) -> Response:
     """Show what was asked of a charger and what became of it, and the form of one command."""
-    values = await here.read(view, charger_id, after or None, done)
+    values = await here.read(view, charger_id, after or None, done, is_all=_shows_all(here))
     return _page(here, charger_id, values, asking.untouched(action, values["zone"]))
 
 

@@ -140,7 +140,7 @@ async def reserve(
         return await _page(
             here, charger_id, refused(typed, wrong), status=status_of(type(wrong)), may_insist=may_insist
         )
-    return await _done(here, charger_id, _("The connector is kept."))
+    return await _done(here, charger_id, _("The connector is reserved."))
 
 
 async def _done(here: Visit, charger_id: str, said: str) -> Response:

@@ -137,6 +137,8 @@ def frame(work: Work, charger_id: str) -> dict[str, Any]:
         "charger": charger,
         "location": location,
         "zone": ZoneInfo(location.timezone),
+        # The head says whose clocks are meant, so that no row has to.
+        "is_zone_told": True,
         "may": locations.permissions(work, charger.location_id),
     }
 

@@ -121,6 +121,12 @@ def zone_name(at: datetime, zone: tzinfo, seen_from: tzinfo, locale: str = "en")
     return _city(zone, locale)
 
 
+def place_of_clocks(now: datetime, zone: tzinfo, seen_from: tzinfo, locale: str = "en") -> str:
+    """Name a zone by its city, empty where clocks show the same hour in winter and in summer."""
+    half_a_year = timedelta(days=182)
+    return zone_name(now, zone, seen_from, locale) or zone_name(now - half_a_year, zone, seen_from, locale)
+
+
 def days_ago(at: datetime, now: datetime, zone: tzinfo) -> int:
     """Return how many midnights of local time lie between an instant and now."""
     return (now.astimezone(zone).date() - at.astimezone(zone).date()).days

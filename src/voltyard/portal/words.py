@@ -35,18 +35,20 @@ STATUS: Final[Mapping[str, Look]] = {
 }
 UNKNOWN = Look(_("Not told yet"), "mute")
 
+# First what who charges looks for, then what who installs needs, then what who helps from afar looks at.
 CHARGER_TABS: Final = (
     ("overview", _("Overview")),
     ("transactions", _("Transactions")),
-    ("diagnostics", _("Diagnostics")),
+    ("reservations", _("Reservations")),
     ("configuration", _("Configuration")),
     ("parameters", _("Parameters")),
+    ("updates", _("Firmware and files")),
+    ("diagnostics", _("Diagnostics")),
     ("commands", _("Commands")),
     ("logs", _("Logs")),
-    ("reservations", _("Reservations")),
-    ("updates", _("Firmware and files")),
     ("findings", _("Findings")),
 )
+CHARGER_TABS_APART: Final = frozenset(("configuration", "diagnostics"))
 
 SEVERITY: Final[Mapping[str, Look]] = {
     "harmless": Look(_("Harmless"), "mute"),
@@ -171,8 +173,8 @@ OUTCOME: Final[Mapping[str, Look]] = {
 
 RESERVATION: Final[Mapping[str, Look]] = {
     "asking": Look(_("Asking the charger"), "info"),
-    "active": Look(_("Kept"), "live"),
-    "refused": Look(_("Not kept"), "bad"),
+    "active": Look(_("Reserved"), "live"),
+    "refused": Look(_("Refused"), "bad"),
     "used": Look(_("Used"), "good"),
     "cancelled": Look(_("Cancelled"), "mute"),
     "expired": Look(_("Time over"), "mute"),
@@ -182,9 +184,9 @@ RESERVATION_WHY: Final[Mapping[str, str]] = {
     "Occupied": _("Somebody was using the connector."),
     "Faulted": _("The connector had a fault."),
     "Unavailable": _("The connector was out of service."),
-    "Rejected": _("The charger keeps no connectors for cards."),
-    "NotSupported": _("The charger keeps no connectors for cards."),
-    "NotImplemented": _("The charger keeps no connectors for cards."),
+    "Rejected": _("The charger cannot reserve connectors."),
+    "NotSupported": _("The charger cannot reserve connectors."),
+    "NotImplemented": _("The charger cannot reserve connectors."),
     "NoAnswer": _("The charger gave no answer in time."),
     "ChargerOffline": _("The charger was offline."),
     "TooManyWaiting": _("Too many requests were waiting for the charger."),
@@ -201,12 +203,12 @@ LOCAL_LIST: Final[Mapping[str, Look]] = {
     "waiting": Look(
         _("On its way"),
         "info",
-        _("The cards have changed; the charger gets the news as soon as it is online and has a moment."),
+        _("The cards have changed; the charger gets them as soon as it is online and has a moment."),
     ),
     "in_step": Look(
-        _("In step"),
+        _("Up to date"),
         "good",
-        _("Also while it is offline, the charger knows the cards of this location."),
+        _("The charger knows the cards of this location, also while it is offline."),
     ),
     "unsupported": Look(
         _("Not supported"),

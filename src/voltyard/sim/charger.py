@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from voltyard.sim import quirks
 from voltyard.sim.answers import answer
 from voltyard.sim.car import Car
 from voltyard.sim.envelope import (
@@ -90,6 +91,8 @@ class VirtualCharger:
         self._has_network = True
         self._registration = "none"
         self._woken_at: datetime | None = None
+        self._thinking: list[str] = []
+        """Answers that a slow charger still owes."""
 
     @property
     def plate(self) -> Nameplate:
@@ -260,6 +263,12 @@ class VirtualCharger:
         self._has_network = True
         return self._conclude()
 
+    def set_by_hand(self, name: str, value: str, now: datetime) -> list[Effect]:
+        """Somebody sets a key at the charger itself, past the central system."""
+        self._advance(now)
+        self._station.keys.change(name, value)
+        return self._conclude()
+
     def power_cut(self, off_s: float, now: datetime) -> list[Effect]:
         """The power is gone for a while; what charged is told as PowerLoss after it."""
         self._advance(now)
@@ -326,6 +335,9 @@ class VirtualCharger:
                 self._go_down(self.plate.boot_s)
             case "reconnect":
                 self._hang_up("new credentials")
+            case "answer":
+                self._effects.extend(Send(text) for text in self._thinking)
+                self._thinking.clear()
             case "up":
                 self._station.is_powered = True
             case "firmware" | "diagnostics":
@@ -361,8 +373,9 @@ class VirtualCharger:
         )
         opened = self._station.outbox.next(self._station.now, may_say, timeout)
         if opened is not None:
-            text = encode_call(opened.id, opened.saying.action, opened.saying.wire_payload())
-            self._effects.append(Send(text))
+            action, payload = opened.saying.action, opened.saying.wire_payload()
+            said = quirks.bend(self.plate.quirks, action, payload, self.plate.zone)
+            self._effects.append(Send(encode_call(opened.id, action, said)))
 
     def _log(self, text: str) -> None:
         self._effects.append(Log(text))
@@ -451,7 +464,12 @@ class VirtualCharger:
             text = encode_result(call.id, answer(self._station, self._upkeep, call.action, call.payload))
         except BadPayload as bad:
             text = encode_error(call.id, bad.code, bad.description)
-        self._effects.append(Send(text))
+        slow_s = quirks.SLOW_S.get(call.action, 0.0) if self.plate.quirks == quirks.ODD else 0.0
+        if slow_s:
+            self._thinking.append(text)
+            self._station.after("answer", 0, slow_s)
+        else:
+            self._effects.append(Send(text))
 
     # Going down
 
@@ -465,8 +483,9 @@ class VirtualCharger:
         self._is_online = False
         self._registration = "none"
         self._station.is_accepted = False
-        for timer in ("boot", "heartbeat", "reconnect"):
+        for timer in ("boot", "heartbeat", "reconnect", "answer"):
             self._station.timers.pop((timer, 0), None)
+        self._thinking.clear()
         for saying in self._station.outbox.cut():
             if saying.swipe is not None:
                 self._station.decide_alone(saying.swipe)

@@ -11,11 +11,12 @@ import csv
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import uvloop
 
 from voltyard.kernel.clock import SystemClock
-from voltyard.sim import replay_charger, replay_server
+from voltyard.sim import quirks, replay_charger, replay_server
 from voltyard.sim.charger import VirtualCharger
 from voltyard.sim.control import KEYS, listen_to_keys, serve_control
 from voltyard.sim.fleet import Runner, SimulatedClock, run_fleet
@@ -43,12 +44,15 @@ def charger_command(
     id_tag: str = DEFAULT_TAG,
     tls_url: str = "",
     trusted: Path | None = None,
+    kind: str = quirks.NONE,
+    timezone: str = "UTC",
 ) -> None:
     """Run one virtual charger; blocks until Ctrl+C, or q in its terminal.
 
     It goes to ``tls_url`` from security profile 2 on, and trusts the root in the file from the start.
+    ``kind`` is that of its quirks. Raises: ValueError for a time zone that is none.
     """
-    plate = Nameplate(identity, model, connectors=connectors)
+    plate = Nameplate(identity, model, connectors=connectors, quirks=kind, zone=_zone(timezone))
     root = trusted.read_text("ascii") if trusted is not None else ""
     _run(_one_charger(plate, url, password, control_port, id_tag, tls_url, root))
 
@@ -139,6 +143,13 @@ def read_passwords(text: str) -> dict[str, str]:
     else:
         who, what = 0, 1
     return {row[who].strip(): row[what].strip() for row in rows if len(row) > max(who, what)}
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError(f"there is no time zone {name!r}; one is Europe/Amsterdam") from None
 
 
 async def _one_charger(

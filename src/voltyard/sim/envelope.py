@@ -59,8 +59,8 @@ class BadPayload(Exception):
         self.description = description
 
 
-def encode_call(call_id: str, action: str, payload: Payload) -> str:
-    """Return the text of a CALL."""
+def encode_call(call_id: str, action: str, payload: Payload | None) -> str:
+    """Return the text of a CALL; no charger in good order says it without a payload."""
     return json.dumps([CALL, call_id, action, payload], separators=(",", ":"))
 
 

@@ -12,8 +12,9 @@ Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
+from voltyard.sim import quirks
 from voltyard.sim.car import OFFER_MIN_A, Car
 from voltyard.sim.configuration import Configuration, factory_keys
 from voltyard.sim.connector import NO_ERROR, Authorisation, Connector, next_multiple
@@ -52,12 +53,17 @@ class Nameplate:
     call_timeout_s: float = 30.0
     boot_s: float = 5.0
     """How long a reboot takes."""
+    quirks: str = quirks.NONE
+    """How badly its firmware speaks OCPP: one of ``quirks.KINDS``."""
+    zone: tzinfo = UTC
+    """Where its clock is; seen only with quirks, since others tell UTC."""
 
     def __post_init__(self) -> None:
         assert self.connectors >= 1
         assert self.phases in {1, 3}
         assert self.fuse_a >= OFFER_MIN_A
         assert self.rating_a >= OFFER_MIN_A
+        assert self.quirks in quirks.KINDS
 
 
 class Station:
@@ -67,7 +73,9 @@ class Station:
         self.plate = plate
         self.now = now
         self.firmware = plate.firmware
-        self.keys = Configuration(factory_keys(plate.connectors, min(plate.rating_a, plate.fuse_a)))
+        keys = factory_keys(plate.connectors, min(plate.rating_a, plate.fuse_a))
+        lacking = quirks.LACKING if plate.quirks == quirks.ODD else frozenset()
+        self.keys = Configuration({name: key for name, key in keys.items() if name not in lacking})
         self.tags = KnownTags()
         self.profiles = ProfileShelf()
         self.wallet = Wallet()

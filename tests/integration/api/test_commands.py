@@ -185,6 +185,20 @@ async def test_commands_are_kept(owner: Person, stranger: Person, charger_id: st
     assert (await stranger.http.get(one)).status_code == 404
 
 
+async def test_commands_of_people_are_listed_apart(
+    owner: Person, guest: Person, charger_id: str, play: Play, ctx: Context
+):
+    await play(charger_id)
+    mine = (await owner.http.post(f"/chargers/{charger_id}/actions/restart", json={})).json()["id"]
+    its_own = (await commands.ask(ctx, SYSTEM, charger_id, Restart())).id
+    path = f"/chargers/{charger_id}/commands"
+    for person in (owner, guest):
+        for asked, found in (("true", [mine]), ("false", [its_own])):
+            listed = (await person.http.get(path, params={"is_by_people": asked})).json()["items"]
+            assert [each["id"] for each in listed] == found
+    assert (await owner.http.get(path, params={"is_by_people": "who"})).status_code == 422
+
+
 async def test_a_command_is_told_in_words_with_what_came_of_it(
     ctx: Context, owner: Person, charger_id: str, play: Play
 ):

@@ -230,6 +230,17 @@ async def test_commands_are_listed_newest_first_to_those_who_see_the_charger(ctx
         await ctx.db.read(owner.actor, commands.get, "cmd_" + "0" * 26)
 
 
+async def test_what_people_asked_is_found_without_what_voltyard_asked_by_itself(ctx):
+    charger, owner = await charger_with_owner(ctx)
+    mine = [(await commands.ask(ctx, owner.actor, charger.id, Restart())).id for _ in range(2)]
+    its_own = (await commands.ask(ctx, SYSTEM, charger.id, Restart())).id
+    for is_by_people, found in ((True, mine[::-1]), (False, [its_own]), (None, [its_own, *mine[::-1]])):
+        listed = await ctx.db.read(
+            owner.actor, commands.list_commands, charger.id, is_by_people=is_by_people
+        )
+        assert [each.id for each in listed] == found
+
+
 async def test_what_was_asked_at_another_location_is_not_shown_at_the_next_one(ctx, clock):
     charger, owner = await charger_with_owner(ctx)
     before = await commands.ask(ctx, owner.actor, charger.id, Restart())

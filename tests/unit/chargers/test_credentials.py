@@ -109,7 +109,7 @@ def test_passwords_come_as_text_or_as_the_bytes_that_their_digits_mean():
 
     class Row:
         password_hash = machine_hash("AB" * 10, key)
-        candidate_hash = None
+        candidate_hashes = None
 
     for sent in (b"AB" * 10, b"\xab" * 10, b"ab" * 10):
         assert credentials.shown(base64.b64encode(sent).decode(), Row, key) is Shown.PRESENT
@@ -309,7 +309,7 @@ async def send(ctx, charger, answered: Answered | None) -> None:
 async def goods(ctx, charger) -> set[str]:
     """Return which of the passwords are good, without any of them being tried."""
     row = await row_of(ctx, charger)
-    held = {row.password_hash, row.candidate_hash}
+    held = {row.password_hash, row.candidate_hashes}
     return {each for each in (OLD, NEW) if machine_hash(each, ctx.settings.secret_key()) in held}
 
 

@@ -71,7 +71,7 @@ async def test_a_rejected_password_changes_nothing(ctx):
         assert done.status == "rejected"
         assert await goods(ctx, charger) == {OLD}
         row = await row_of(ctx, charger)
-        assert row.candidate_hash is None
+        assert row.candidate_hashes is None
 
 
 async def test_a_connection_that_is_cut_before_the_answer_leaves_both_passwords_good(ctx):
@@ -82,7 +82,7 @@ async def test_a_connection_that_is_cut_before_the_answer_leaves_both_passwords_
     sent = there.asked[0].value
     row = await row_of(ctx, charger)
     key = ctx.settings.secret_key()
-    assert (row.password_hash, row.candidate_hash) == (machine_hash(OLD, key), machine_hash(sent, key))
+    assert (row.password_hash, row.candidate_hashes) == (machine_hash(OLD, key), machine_hash(sent, key))
     found = await security.look(ctx, owner.actor, charger.id)
     assert found.has_candidate
     assert await knock(ctx, hello(charger, sent)) == [Entry.WELCOME]
@@ -100,7 +100,7 @@ async def test_a_charger_that_comes_back_with_the_new_password_before_its_answer
         await security.rotate_password(ctx, owner.actor, charger.id)
     sent = there.asked[0].value
     row = await row_of(ctx, charger)
-    assert (row.password_hash, row.candidate_hash) == (machine_hash(sent, ctx.settings.secret_key()), None)
+    assert (row.password_hash, row.candidate_hashes) == (machine_hash(sent, ctx.settings.secret_key()), None)
 
 
 async def test_a_password_set_by_hand_is_kept_in_step_too(ctx):
