@@ -105,6 +105,8 @@ async def demo(folder: Path) -> AsyncIterator[Demo]:
             running.process.wait(ENDS_WITHIN_S)
         finally:
             running.process.kill()
+            assert running.process.stdout is not None
+            running.process.stdout.close()
 
 
 async def test_the_demo_shows_on_each_page_of_a_charger_what_it_is_for(tmp_path: Path):
@@ -126,6 +128,10 @@ async def test_the_demo_shows_on_each_page_of_a_charger_what_it_is_for(tmp_path:
                 all(each.get(name) == value for name, value in wanted.items()) for each in page["items"]
             )
 
+        # Firmware: it waits, and whoever brings it to the charger sees it succeed.
+        await running.sees(at("VY-HOME-01", "/parameters"), lambda page: page["items"], "it is there")
+        (file,) = await running.items("/firmware")
+        begun = await running("POST", at("VY-HOME-01", "/firmware"), firmware_id=file["id"])
         # Findings: the old charger is understood, and what it does is told in words.
         kinds = {"number_as_text", "missing_errorCode", "time_without_offset", "alias_word", "null_text"}
         await running.sees(
@@ -170,9 +176,6 @@ async def test_the_demo_shows_on_each_page_of_a_charger_what_it_is_for(tmp_path:
         run = (await running.sees("/commands/bulk", has(status="completed"), "a run is over"))["items"][0]
         assert run["counts"]["total"] == 6
         assert run["counts"]["sent"] == 5
-        # Firmware: it waits, and whoever brings it to the charger sees it succeed.
-        (file,) = await running.items("/firmware")
-        begun = await running("POST", at("VY-HOME-01", "/firmware"), firmware_id=file["id"])
         done = await running.sees(
             f"/transfers/{begun['id']}",
             lambda found: found["stage"] in {"installed", "failed"},

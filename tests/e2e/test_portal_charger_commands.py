@@ -164,11 +164,13 @@ async def test_a_command_waits_behind_another_and_says_so(visitor: Visitor, play
     page, ctx, actor = visitor.page, visitor.world.ctx, visitor.world.actor
     await visitor.go(home(played))
     await visitor.live()
-    asking = [
-        asyncio.create_task(commands.ask(ctx, actor, played.charger_id, ByHand(name, "{}")))
-        for name in ("ClearCache", "GetLocalListVersion")
-    ]
     rows = page.locator(".told-one")
+    first = asyncio.create_task(commands.ask(ctx, actor, played.charger_id, ByHand("ClearCache", "{}")))
+    await expect(rows.nth(0)).to_contain_text("Asking the charger")
+    asking = [
+        first,
+        asyncio.create_task(commands.ask(ctx, actor, played.charger_id, ByHand("GetLocalListVersion", "{}"))),
+    ]
     await expect(rows.nth(1)).to_contain_text("Asking the charger")
     await expect(rows.nth(0)).to_contain_text("Waiting behind another command.")
     played.go_on.set()

@@ -69,7 +69,7 @@ async def test_findings_are_shown_in_words_the_worst_first(visitor: Visitor, odd
 async def test_a_charger_without_findings_says_so_and_leads_on(visitor: Visitor, odd: str):
     await visitor.go(f"/chargers/{visitor.world.chargers['offline']}/findings")
     await expect(visitor.page.get_by_text("follows OCPP 1.6 to the letter")).to_be_visible()
-    await visitor.page.get_by_role("link", name="Findings of all models").click()
+    await visitor.page.get_by_role("link", name="Findings of all chargers").click()
     await expect(visitor.page.get_by_role("heading", name="Findings by model")).to_be_visible()
     model = visitor.page.locator("section", has_text="Eve Double Pro-line")
     row = model.get_by_role("row").filter(has_text="Sends numbers as text")

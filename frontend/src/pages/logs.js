@@ -79,17 +79,20 @@ class Log {
 
   insert(number, html) {
     const rows = [...this.calls.querySelectorAll('.call')]
-    const below = rows.find((row) => Number(row.dataset.number) < number)
+    const row = drawn(html)
+    // What we ask gets its number a moment after it is sent, so rows stand in the order of their times.
+    const below = rows.find((other) => at(other) < at(row) || (at(other) === at(row) && Number(other.dataset.number) < number))
     // Older than all that is shown: it has its place on another page.
     if (!below && rows.length >= 50) return
-    const row = drawn(html)
     row.classList.add('is-new')
     if (below) below.before(row)
     else this.calls.append(row)
-    for (const last of rows.slice(Math.max(0, ROWS_MAX - 1))) last.remove()
+    const surplus = rows.slice(ROWS_MAX - 1)
+    for (const last of surplus) last.remove()
     const older = this.box.querySelector('[data-older]')
-    if (older && rows.length >= ROWS_MAX) {
-      older.href = older.href.replace(/before=\d+/, `before=${this.calls.querySelector('.call:last-child').dataset.number}`)
+    if (older && surplus.length) {
+      const next = 1 + Math.max(...surplus.map((last) => Number(last.dataset.number)))
+      older.href = older.href.replace(/before=\d+/, `before=${next}`)
     }
   }
 
@@ -130,6 +133,10 @@ class Log {
     const nothing = this.box.querySelector('[data-nothing]')
     if (nothing) nothing.hidden = rows.length > 0
   }
+}
+
+function at(row) {
+  return Date.parse(row.querySelector('time').dateTime)
 }
 
 function drawn(html) {

@@ -16,10 +16,11 @@ from voltyard.transactions import service as transactions
 
 def started(work: Work, items: Sequence[tuple[Place, Started]]) -> list[Reply]:
     """Record starts and answer with their numbers and the verdicts on their cards (OCPP 1.6 §4.8)."""
-    weighed = reservations.weigh(work, items)
+    judged = authorise.judge(work, items)
+    weighed = reservations.weigh(work, items, [found.card_id for found in judged])
     judgements = [
         _kept_away(found) if each.is_kept_for_another else found
-        for each, found in zip(weighed, authorise.judge(work, items), strict=True)
+        for each, found in zip(weighed, judged, strict=True)
     ]
     numbers = transactions.start(work, items, judgements)
     reservations.use(

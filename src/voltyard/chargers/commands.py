@@ -476,7 +476,7 @@ def _close(
 ) -> Command:
     values: dict[str, Any] = {
         "status": status.value,
-        "word": word[:WORD_LENGTH],
+        "word": _storable(word),
         "answer": masked(answer) if answer is not None else None,
         "finished_at": work.now,
     }
@@ -500,6 +500,11 @@ def _close(
     assert row is not None, "a command that was closed is gone"
     _tell(work, service.places(work, [row.charger_id])[0].location_id, row.charger_id, command_id, row.status)
     return _command(work, row)
+
+
+def _storable(word: str) -> str:
+    """Return a charger's word as every database can hold it: PostgreSQL takes no NUL."""
+    return word.replace("\0", "")[:WORD_LENGTH]
 
 
 def _effect_until(work: Work, charger_id: str, awaits: str | None) -> datetime | None:
@@ -536,7 +541,7 @@ def answered_late(work: Work, items: Sequence[tuple[str, str, bool, str]]) -> No
         values.append(
             {
                 "key": row.id,
-                "new_late_word": word[:WORD_LENGTH],
+                "new_late_word": _storable(word),
                 "new_is_late_accepted": is_accepted,
                 "new_late_answer": masked(answer),
                 "new_late_at": work.now,

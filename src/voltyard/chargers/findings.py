@@ -21,7 +21,7 @@ KIND_LENGTH = 40
 MAKE_LENGTH = 120
 SAMPLE_LENGTH = 500
 ROWS_PER_CHARGER_MAX = 300
-"""Beyond this many, findings are counted without the action, whose name a charger may make up."""
+"""Beyond this many, findings are counted without what a charger may make up: the action, and what it is."""
 KEPT = timedelta(days=365)
 FORGET_STEP = 1_000
 _ACTION = re.compile(r"[A-Z][A-Za-z]{2,49}")
@@ -48,14 +48,16 @@ def told(work: Work, flaws: Sequence[FlawTold]) -> None:
 
 
 def _row(work: Work, make: Any, each: FlawTold) -> dict[str, Any]:
+    has_room = make.kept < ROWS_PER_CHARGER_MAX
+    vendor, model, firmware = (make.vendor, make.model, make.firmware) if has_room else ("", "", "")
     return {
         "charger_id": each.charger_id,
         "held_since_at": make.held_since_at,
-        "vendor": (make.vendor or "")[:MAKE_LENGTH],
-        "model": (make.model or "")[:MAKE_LENGTH],
-        "firmware": (make.firmware or "")[:MAKE_LENGTH],
+        "vendor": (vendor or "")[:MAKE_LENGTH],
+        "model": (model or "")[:MAKE_LENGTH],
+        "firmware": (firmware or "")[:MAKE_LENGTH],
         "kind": each.kind[:KIND_LENGTH],
-        "action": each.action if _is_action(each.action) and make.kept < ROWS_PER_CHARGER_MAX else "",
+        "action": each.action if _is_action(each.action) and has_room else "",
         "times": each.count,
         "sample": masked(_storable(each.sample))[:SAMPLE_LENGTH],
         "at": work.now,

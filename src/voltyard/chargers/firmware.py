@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from voltyard.chargers import commands, firmware_store, service, transfers, transfers_store
+from voltyard.chargers import commands, firmware_store, runs, service, transfers, transfers_store
 from voltyard.chargers.commands import Command, CommandStatus
-from voltyard.chargers.service import Charger
+from voltyard.chargers.service import Charger, Place
 from voltyard.chargers.stages import GOING_ON, Kind, Stage, seen
 from voltyard.chargers.transfers import Sent, Transfer
 from voltyard.kernel import jobs
@@ -507,10 +507,29 @@ def _plan(work: Work, message: BringFirmware) -> tuple[Transfer, Firmware] | Non
     if transfer.firmware_id is None:
         transfers.note_unsent(work, transfer.id)
         return None
-    if not service.get(work, transfer.charger_id).is_online:
+    charger = service.get(work, transfer.charger_id)
+    if not _may_still(work, transfer):
+        row = transfers_store.find_transfer(work, transfer.id)
+        transfers.move(work, row, Place(charger.id, charger.location_id), Stage.CANCELLED, "AccessEnded")
+        return None
+    if not charger.is_online:
         _look_again(work, message)
         return None
     return transfer, get(work, transfer.firmware_id)
+
+
+def _may_still(work: Work, transfer: Transfer) -> bool:
+    """Say whether whoever ordered an update might order it now: access can end while a charger is away."""
+    orderer = runs.actor_of(work, transfer)
+    if orderer is None:
+        return False
+    theirs = Work(work.connection, work.now, orderer)
+    try:
+        service.get(theirs, transfer.charger_id, Permission.EDIT_CHARGERS)
+        service.get(theirs, transfer.charger_id, Permission.CONTROL)
+    except (NotFound, Forbidden):
+        return False
+    return True
 
 
 def _look_again(work: Work, message: BringFirmware) -> None:

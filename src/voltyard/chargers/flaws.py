@@ -37,8 +37,8 @@ def _(text: str) -> str:
     return text
 
 
-_FIRMWARE: Final = _("Report it to the vendor: only new firmware can mend it.")
-_NOTHING: Final = _("Nothing needs to be done; new firmware may mend it.")
+_FIRMWARE: Final = _("Report it to the vendor: only new firmware can fix it.")
+_NOTHING: Final = _("Nothing needs to be done; new firmware may fix it.")
 _ADDRESS: Final = _("Enter the address and the name in the charger exactly as the details page shows them.")
 
 _MINOR, _ODD, _BAD = Severity.HARMLESS, Severity.WORTH_KNOWING, Severity.HARMFUL

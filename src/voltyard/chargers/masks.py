@@ -50,9 +50,9 @@ def masked(text: str) -> str:
         return MASK if _SECRET.search(text) else masked_address(text)
     try:
         hidden = _mask(said)
+        return text if hidden == said else encode(hidden).decode()
     except RecursionError:  # nobody nests that deep who means well
         return MASK
-    return text if hidden == said else encode(hidden).decode()
 
 
 def _mask(said: Any) -> Any:
@@ -67,16 +67,13 @@ def _mask(said: Any) -> Any:
     # We understand members in any case (quirk Q33), so they are masked in any case.
     members = {str(name).casefold(): value for name, value in said.items()}
     variable = members.get("variable")
-    inner = {str(name).casefold(): value for name, value in variable.items()} if _is_object(variable) else {}
-    has_secret = any(map(is_secret, (members.get("key"), inner.get("name"))))
+    within = variable if isinstance(variable, dict) else {}
+    named = [members.get("key"), *(value for name, value in within.items() if str(name).casefold() == "name")]
+    has_secret = any(map(is_secret, named))
     return {
         name: MASK if _is_hidden(name, value, has_secret=has_secret) else _mask(value)
         for name, value in said.items()
     }
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _is_hidden(name: Any, value: Any, *, has_secret: bool) -> bool:

@@ -48,7 +48,7 @@ FRUITLESS_MAX = 6
 """… and after so many that told nothing, if none did."""
 CHANGES_MAX = 100
 PARAMETERS_MAX = 500
-"""Keys that are kept of one charger."""
+"""Keys that are taken from one answer; twice as many are kept of one charger."""
 VALUE_KEPT_MAX = 8_000
 NAMES_AT_ONCE_MAX = 20
 """How many keys are asked for by name at once when a charger takes more, or does not say."""
@@ -596,7 +596,7 @@ def _keep(
         }
         for key, name in told.unknown.items()
     ]
-    store.upsert_parameters(work, rows)
+    store.upsert_parameters(work, _bounded(work, charger_id, rows))
     if is_whole:
         store.delete_untold(work, charger_id, told.entries.keys())
     if is_by_key:
@@ -609,6 +609,14 @@ def _keep(
     _settle(work, charger_id, known, [each for each in known.items if fold(each.name) in heard])
     _tell(work, charger_id)
     return find(work, charger_id)
+
+
+def _bounded(work: Work, charger_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out new keys beyond those that are kept of one charger: it may make up others each time."""
+    kept = {row.key for row in store.find_parameters(work, charger_id)}
+    room = max(0, 2 * PARAMETERS_MAX - len(kept))
+    new = {row["key"] for row in [each for each in rows if each["key"] not in kept][:room]}
+    return [row for row in rows if row["key"] in kept or row["key"] in new]
 
 
 def _settle(work: Work, charger_id: str, known: Parameters, heard: Iterable[Parameter]) -> None:

@@ -336,7 +336,7 @@ def _next(work: Work, run_id: str) -> _Turn | None:
         else:
             status, message = _known(work, end)
             _settle(work, run_id, item.place, item.charger_id, status, message)
-    actor = _actor(work, row)
+    actor = actor_of(work, row)
     if actor is None:
         for place, charger_id in chosen:
             _settle(work, run_id, place, charger_id, ItemStatus.SKIPPED_FORBIDDEN, FORBIDDEN)
@@ -357,8 +357,8 @@ def _known(work: Work, end: Any) -> tuple[ItemStatus, str]:
     return ItemStatus.ERROR, UNKNOWN
 
 
-def _actor(work: Work, row: Any) -> Actor | None:
-    """Return who began the run, with the rights of now; None for somebody who is gone."""
+def actor_of(work: Work, row: Any) -> Actor | None:
+    """Return who began what this row tells of, with the rights of now; None for somebody who is gone."""
     if row.actor_kind == Kind.SYSTEM:
         return system(row.actor_id)
     try:

@@ -50,6 +50,8 @@ SKEW = timedelta(seconds=CLOCK_SKEW_S)
 PAST_MAX = timedelta(days=TOLD_DAYS_MAX)
 PIN_WINDOW = timedelta(hours=1)
 FORGET_STEP = 500
+CONNECTOR_NUMBER_MAX = 1_000
+"""A connector with a higher number is none: rows that a charger makes up must not be without end."""
 
 
 class ChargerElsewhere(Conflict):
@@ -602,6 +604,8 @@ def tell_status(work: Work, told: Sequence[tuple[Place, StatusTold]]) -> None:
     """Store the status of connectors; an instant that the charger's clock got badly wrong is not used."""
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for place, said in told:
+        if said.connector > CONNECTOR_NUMBER_MAX:
+            continue
         rows[place.charger_id, said.connector] = {
             "charger_id": place.charger_id,
             "number": said.connector,

@@ -17,6 +17,7 @@ from voltyard.kernel.limits import (
     BUS_BYTES_MAX,
     TRACE_FLUSH_S,
     TRACE_ITEMS_MAX,
+    TRACE_KEPT_CHARACTERS_MAX,
     TRACE_KEPT_MAX,
     TRACE_TEXT_MAX,
 )
@@ -52,7 +53,12 @@ class Recorded:
     @property
     def size(self) -> int:
         """Return about how many characters this adds to a message."""
-        return len(self.call.payload) + len(self.answer) + 200
+        return self.weight + len(self.answer)
+
+    @property
+    def weight(self) -> int:
+        """Return about how many characters of memory the call takes, however it goes on."""
+        return len(self.call.payload) + 200
 
     def as_answer(self) -> AnswerTraced:
         """Return how the call ended, for a log that holds it already."""
@@ -81,6 +87,8 @@ class Recorder:
         self._late: deque[LateAnswer] = deque()
         # (charger, kind) -> (how often, the action and a sample of the first time)
         self._flaws: dict[tuple[str, str], tuple[int, str, str]] = {}
+        # How many characters the calls take that wait here.
+        self._weight = 0
         self._lost = 0
         self._most = TRACE_ITEMS_MAX
         self._log = logger("recorder")
@@ -99,6 +107,7 @@ class Recorder:
             recorded.answer = call.answer or ""
             recorded.latency_ms = call.latency_ms or 0.0
         self._calls.append(recorded)
+        self._weight += recorded.weight
         self._make_room()
         return recorded
 
@@ -122,8 +131,8 @@ class Recorder:
             self._flaws[charger_id, kind] = (1, action, shortened(sample, SAMPLE_MAX))
 
     def _make_room(self) -> None:
-        while len(self._calls) > TRACE_KEPT_MAX:
-            self._calls.popleft()
+        while len(self._calls) > TRACE_KEPT_MAX or self._weight > TRACE_KEPT_CHARACTERS_MAX:
+            self._weight -= self._calls.popleft().weight
             self._lost += 1
         while len(self._answers) > TRACE_KEPT_MAX:
             self._answers.popleft()
@@ -153,6 +162,7 @@ class Recorder:
         room = TRACE_BYTES_MAX
         while self._calls and room > 0 and len(calls) < self._most:
             calls.append(self._calls.popleft())
+            self._weight -= calls[-1].weight
             room -= calls[-1].size
         told = tuple(recorded.as_call() for recorded in calls)
         while self._ended and room > 0 and len(answers) < self._most:
@@ -183,6 +193,7 @@ class Recorder:
                 return True
             self._log.warning("frames not told yet", why=str(wrong))
             self._calls.extendleft(reversed(calls))
+            self._weight += sum(each.weight for each in calls)
             self._answers.extendleft(reversed(answers))
             self._late.extendleft(reversed(late))
             for key, held in flaws.items():

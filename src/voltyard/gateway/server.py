@@ -187,28 +187,39 @@ class Gateway:
         await self._announce()
         superseded = await self._bus.listen("charger.*.superseded", queue_max=LISTENER_QUEUE_MAX)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Handshake(self._waiting, self._admit), self._host, self._port, backlog=BACKLOG
-        )
+        server: asyncio.Server | None = None
         try:
+            # Before the group, which would wrap a port that is taken in an error of its own.
+            over_tls = await self._listen_for_tls(self._tls) if self._tls is not None else None
+            server = await loop.create_server(
+                lambda: Handshake(self._waiting, self._admit), self._host, self._port, backlog=BACKLOG
+            )
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                if self._tls is not None:
-                    await self._listen_for_tls(group, self._tls)
-                ready(server.sockets[0].getsockname()[1])
-                group.create_task(self._tick())
-                group.create_task(self._recorder.run())
-                while True:
-                    _, event = await superseded.next()
-                    heard = read_event(event, Superseded)
-                    if heard is not None:
-                        self._supersede(heard)
+                try:
+                    if self._tls is not None and over_tls is not None:
+                        listener, offer = over_tls
+                        group.create_task(listener.run())
+                        group.create_task(self._renew(self._tls, offer))
+                        self._tls.ready(listener.port)
+                    ready(server.sockets[0].getsockname()[1])
+                    group.create_task(self._tick())
+                    group.create_task(self._recorder.run())
+                    while True:
+                        _, event = await superseded.next()
+                        heard = read_event(event, Superseded)
+                        if heard is not None:
+                            self._supersede(heard)
+                finally:
+                    self._group = None  # it takes no task any more
         finally:
-            server.close()
+            if server is not None:
+                server.close()
             await superseded.stop()
             await self._say_good_bye()
 
-    async def _listen_for_tls(self, group: asyncio.TaskGroup, tls: TlsListening) -> None:
+    async def _listen_for_tls(self, tls: TlsListening) -> tuple[TlsListener, Offer]:
+        """Open the port for chargers over TLS. Raises: OSError where it, or a certificate, cannot be used."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         offer = Offer(await tls.offer())
         try:
@@ -216,10 +227,7 @@ class Gateway:
         except OSError as wrong:
             why = f"the TLS port {tls.port} of {self._host} cannot be used: {wrong.strerror}"
             raise OSError(why) from wrong
-        listener = TlsListener(listening, self._waiting, self._admit, offer)
-        group.create_task(listener.run())
-        group.create_task(self._renew(tls, offer))
-        tls.ready(listener.port)
+        return TlsListener(listening, self._waiting, self._admit, offer), offer
 
     async def _renew(self, tls: TlsListening, offer: Offer) -> None:
         """Offer the newest certificates to whoever comes from then on."""
@@ -258,7 +266,11 @@ class Gateway:
     # --- letting in ---
 
     def _admit(self, handshake: Handshake) -> None:
-        assert self._group is not None
+        if self._group is None:
+            handshake.refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE, "not available just now, come again", ("Retry-After", "10")
+            )
+            return
         self._group.create_task(self._let_in(handshake))
 
     async def _let_in(self, handshake: Handshake) -> None:

@@ -67,6 +67,8 @@ TRACE_ITEMS_MAX = 500
 """Frames in one such message."""
 TRACE_KEPT_MAX = 20_000
 """Frames that a gateway keeps while no desk takes them; then the oldest are missing from the log."""
+TRACE_KEPT_CHARACTERS_MAX = 32 * 1024 * 1024
+"""… nor more than this in all: a charger that talks nonsense must not fill the memory."""
 TRACE_TEXT_MAX = 16_384
 """Characters of a payload or an answer that the log keeps; what chargers say is kept whole."""
 SECURITY_EVENT_DAYS = 365

@@ -169,10 +169,11 @@ def view(
 
 def _shows_all(here: Visit) -> bool:
     """Say whether the list that somebody looks at holds Voltyard's own commands as well."""
-    # A fragment is asked for at an address of its own: then that of the page around it counts.
+    if here.request.method == "GET":
+        return here.request.query_params.get("by") == ALL
+    # A command is sent to an address of its own: that of the page around it tells what is looked at.
     page = urlsplit(here.request.headers.get("hx-current-url", ""))
-    asked = here.request.query_params.get("by") or next(iter(parse_qs(page.query).get("by", ())), "")
-    return asked == ALL
+    return parse_qs(page.query).get("by") == [ALL]
 
 
 def _page(

@@ -203,7 +203,7 @@ def view(work: Work, charger_id: str, chosen: Chosen, query: QueryParams, locale
     newest = calls.list_marks(work, charger_id, after=None, limit=1)
     origins = calls_report.list_origins(work, shown.calls)
     return values | {
-        "rows": [row(call, origins, values["zone"], locale) for call in shown.calls],
+        "rows": [row(call, origins, values["zone"], locale) for call in by_time(shown.calls)],
         "older": shown.calls[-1].number if shown.calls and shown.has_older else "",
         "newer": shown.calls[0].number if shown.calls and not shown.is_first else "",
         "is_first": shown.is_first,
@@ -211,6 +211,11 @@ def view(work: Work, charger_id: str, chosen: Chosen, query: QueryParams, locale
         "actions": sorted({*calls.list_actions(work, charger_id), *chosen.actions}),
         "command": _command(work, chosen.values["command"]),
     }
+
+
+def by_time(found: Sequence[Call]) -> list[Call]:
+    """Return the calls of a page newest first; what we ask gets its number a moment after it is sent."""
+    return sorted(found, key=lambda call: (call.at, call.number), reverse=True)
 
 
 class Shown(NamedTuple):

@@ -159,7 +159,7 @@ _LOG_TIMES: Final = (
     _instant("stopTime", _("Until"), _("Only what happened before this.")),
 )
 _URL_HINT: Final = _("An address that the charger can reach. Firmware and files makes one by itself.")
-_CUTS_OFF: Final = _("A wrong value can take the charger offline, so that nobody can mend it from here.")
+_CUTS_OFF: Final = _("A wrong value can take the charger offline, so that nobody can fix it from here.")
 
 PROFILES: Final[Mapping[str, tuple[CommandForm, ...]]] = MappingProxyType(
     {

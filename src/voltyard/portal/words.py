@@ -25,7 +25,7 @@ class Look(NamedTuple):
 STATUS: Final[Mapping[str, Look]] = {
     "Available": Look(_("Available"), "good", _("Ready for a car.")),
     "Preparing": Look(_("Waiting to start"), "info", _("A cable or a card is there, the other is missing.")),
-    "Charging": Look(_("Charging"), "live"),
+    "Charging": Look(_("Charging"), "live", _("A car is charging here.")),
     "SuspendedEVSE": Look(_("Paused by the charger"), "warn", _("The charger offers no current just now.")),
     "SuspendedEV": Look(_("Paused by the car"), "warn", _("The car takes no current: it may be full.")),
     "Finishing": Look(_("Finished, cable still in"), "info", _("Unplug the car to free the connector.")),

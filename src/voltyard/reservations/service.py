@@ -496,8 +496,12 @@ def _is_hit(row: Any, place: Place, said: StatusTold, now: datetime) -> bool:
     )
 
 
-def weigh(work: Work, started: Sequence[tuple[Place, Started]]) -> list[Weighed]:
+def weigh(
+    work: Work, started: Sequence[tuple[Place, Started]], card_ids: Sequence[str | None]
+) -> list[Weighed]:
     """Say for each start whether its connector is kept for another card, and which reservation it uses.
+
+    ``card_ids`` are the cards as which their tags were recognised, whatever the readers made of these.
 
     One look-up for all of them, and a second one only where somebody reserved just any connector. A start
     that is told late is weighed by the time when it happened.
@@ -507,10 +511,10 @@ def weigh(work: Work, started: Sequence[tuple[Place, Started]]) -> list[Weighed]
         rows.setdefault(row.charger_id, []).append(row)
     free = _free(work, [each.charger_id for found in rows.values() for each in found if each.connector == 0])
     return [
-        _weigh(rows[place.charger_id], place, said, free.get(place.charger_id, ()), work.now)
+        _weigh(rows[place.charger_id], place, said, card_id, free.get(place.charger_id, ()), work.now)
         if place.charger_id in rows
         else UNTOUCHED
-        for place, said in started
+        for (place, said), card_id in zip(started, card_ids, strict=True)
     ]
 
 
@@ -522,13 +526,22 @@ def _free(work: Work, charger_ids: Sequence[str]) -> dict[str, list[int]]:
     return free
 
 
-def _weigh(rows: Sequence[Any], place: Place, said: Started, free: Sequence[int], now: datetime) -> Weighed:
+def _weigh(
+    rows: Sequence[Any],
+    place: Place,
+    said: Started,
+    card_id: str | None,
+    free: Sequence[int],
+    now: datetime,
+) -> Weighed:
     here = [row for row in rows if row.location_id == place.location_id]
     at = believed(said.told_at, now)
     # One that is being asked for holds nothing yet; but the charger may use it before we hear its answer.
     holding = [_kept(row) for row in here if row.state == ReservationState.ACTIVE]
     named = [_kept(row) for row in here if row.number == said.reservation]
-    key = tag_key(said.id_tag)
+    # A card with a reservation is known by it, even where its reader tells the tag in reverse (quirk Q34).
+    own = (row.tag_key for row in here if card_id is not None and row.card_id == card_id)
+    key = next(own, tag_key(said.id_tag))
     used = rules.fulfilled([*holding, *named], said.connector, key, at, number=said.reservation)
     other = rules.in_the_way(holding, said.connector, key, at, free=free)
     ids = {row.number: row.id for row in here}

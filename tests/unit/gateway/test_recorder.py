@@ -12,7 +12,12 @@ from voltyard.gateway.recorder import CUT, SAMPLE_MAX, shortened
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.clock import FakeClock
 from voltyard.kernel.errors import Forbidden, Invalid, TimedOut, Unavailable
-from voltyard.kernel.limits import TRACE_FLUSH_S, TRACE_KEPT_MAX, TRACE_TEXT_MAX
+from voltyard.kernel.limits import (
+    TRACE_FLUSH_S,
+    TRACE_KEPT_CHARACTERS_MAX,
+    TRACE_KEPT_MAX,
+    TRACE_TEXT_MAX,
+)
 from voltyard.speech import (
     AnswerTraced,
     Asked,
@@ -170,6 +175,20 @@ async def test_what_is_kept_for_a_desk_that_is_away_is_bounded(talk):
     answers = told_answers(talk)
     assert len(answers) == TRACE_KEPT_MAX
     assert answers[0].number == 10
+
+
+async def test_what_is_kept_is_bounded_in_size_too(talk):
+    talk.desk.fault = Unavailable("away")
+    nonsense = b"[" + b"x" * TRACE_TEXT_MAX
+    for _ in range(2 * TRACE_KEPT_CHARACTERS_MAX // TRACE_TEXT_MAX):
+        talk.exchange.received(nonsense)
+    await talk.recorder.flush()
+    kept = [each.call.payload for each in talk.recorder._calls]
+    assert sum(map(len, kept)) <= TRACE_KEPT_CHARACTERS_MAX
+    talk.desk.fault = None
+    await talk.recorder.flush()
+    assert talk.recorder._weight == 0
+    assert len(told_calls(talk)) == len(kept) > 1_000
 
 
 async def test_the_recorder_tells_on_its_own_a_few_times_a_second(talk):

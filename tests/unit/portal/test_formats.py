@@ -92,6 +92,13 @@ def test_a_zone_is_named_where_its_clocks_show_another_hour():
     assert formats.zone_name(at, ZoneInfo("Europe/Copenhagen"), ZoneInfo("UTC"), "da") == "København"
 
 
+def test_the_place_of_clocks_is_named_if_they_differ_in_any_half_of_the_year():
+    winter, utc, london = datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("UTC"), ZoneInfo("Europe/London")
+    assert formats.zone_name(winter, london, utc) == ""
+    assert formats.place_of_clocks(winter, london, utc) == "London"
+    assert formats.place_of_clocks(winter, ZoneInfo("Europe/Copenhagen"), AMSTERDAM) == ""
+
+
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
     [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (123_456, "123 kB"), (64 * 1024**2, "67.1 MB"),
