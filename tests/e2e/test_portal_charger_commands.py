@@ -235,7 +235,7 @@ async def test_it_works_without_javascript(browser: Browser, world: World, playe
     await page.get_by_role("button", name="Show").click()
     await page.get_by_label("Connector").select_option("1")
     await page.get_by_role("button", name="Send").click()
-    await expect(page.locator("#outcome")).to_contain_text("Accepted: it counts from now on.")
+    await expect(page.locator("#outcome")).to_contain_text("Accepted: it applies from now on.")
     await page.get_by_text("JSON", exact=True).click()
     await page.locator("#f-raw").fill('{"connectorId":2,"type":"Inoperative"}')
     await page.get_by_role("button", name="Send").click()

@@ -134,7 +134,7 @@ async def test_a_profile_is_raised_step_by_step(visitor: Visitor, charger: Obedi
 @pytest.mark.asyncio(loop_scope="session")
 async def test_our_root_is_installed_and_removed(visitor: Visitor, charger: Obedient):
     await visitor.go(f"/chargers/{charger.charger_id}/diagnostics")
-    await visitor.page.get_by_role("button", name="Let it trust our root").click()
+    await visitor.page.get_by_role("button", name="Install our root certificate").click()
     row = visitor.page.locator("#certificates").get_by_role("row", name="Test root")
     await expect(row).to_contain_text("trusted as our own")
     await row.get_by_role("button", name="Remove").click()
@@ -146,7 +146,7 @@ async def test_our_root_is_installed_and_removed(visitor: Visitor, charger: Obed
 async def test_events_come_by_themselves_and_what_matters_is_marked(visitor: Visitor, charger: Obedient):
     world = visitor.world
     await visitor.go(f"/chargers/{charger.charger_id}/diagnostics")
-    await expect(visitor.page.get_by_text("Nothing was told")).to_be_visible()
+    await expect(visitor.page.get_by_text("No security events yet")).to_be_visible()
     await visitor.live()
     place = Place(charger.charger_id, world.locations["office"])
     await world.ctx.db.work(CENTRAL, security.told, [(place, SecurityTold("TamperDetectionActivated"))])

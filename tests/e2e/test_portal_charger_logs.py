@@ -181,6 +181,34 @@ async def test_each_call_is_told_in_a_line_and_the_noise_is_hidden(visitor: Visi
     assert "noise=show" in page.url
 
 
+async def test_rows_stand_in_the_order_of_their_times(visitor: Visitor, scribe: Scribe):
+    page = visitor.page
+    beginning, status = scribe.at, {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
+    later = await scribe.say("StatusNotification", status, {})
+    scribe.at -= timedelta(seconds=40)
+    # What we ask gets its number a moment after it is sent.
+    earlier = await scribe.say("Reset", {"type": "Soft"}, {"status": "Accepted"}, is_outward=True)
+    assert earlier > later
+    assert scribe.at < beginning + timedelta(seconds=20)
+    await visitor.go(logs(visitor.world))
+    await expect(page.locator(".call-action").first).to_be_visible()
+    shown = [await row.get_attribute("id") for row in await page.locator(".call").element_handles()]
+    assert shown.index(f"call-{later}") < shown.index(f"call-{earlier}")
+    await page.mouse.move(5, 5)
+    await until_live(page)
+    newest = await scribe.say(
+        "Authorize", {"idTag": "FFFF"}, {"idTagInfo": {"status": "Accepted"}}, is_now=True
+    )
+    late = CallTraced(
+        scribe.charger_id, "soc_1", "late", True, "", "", "ClearCache", "{}",
+        scribe.at - timedelta(milliseconds=90), CallStatus.DONE, "{}", 3.0,
+    )  # fmt: skip
+    (number,) = await visitor.world.ctx.db.work(CENTRAL, calls.trace, Traced((late,)))
+    await expect(page.locator(f"#call-{number}")).to_be_visible()
+    after = await page.locator(f"#call-{newest}").evaluate("(row) => row.nextElementSibling.id")
+    assert after == f"call-{number}"
+
+
 async def test_a_call_folds_out_and_is_copied_and_passed_on(visitor: Visitor, scribe: Scribe):
     page = visitor.page
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -92,7 +92,7 @@ async def test_parameters_are_read_searched_changed_after_a_second_look_and_judg
     await expect(page.get_by_text("4 changes")).to_be_visible()
     keyed.asked.clear()
     await page.get_by_role("button", name="Review changes").click()
-    await expect(dialog.get_by_text("This can take the charger off the line.")).to_be_visible()
+    await expect(dialog.get_by_text("This can take the charger offline.")).to_be_visible()
     await expect(dialog.locator(".review-lines > li")).to_have_count(4)
     await expect(dialog.locator(".review-lines > li").first).to_contain_text("BackOfficeUrl")
     await shot(visitor, "review")
@@ -168,7 +168,7 @@ async def test_doubtful_values_need_a_word_and_managed_ones_are_set_elsewhere(
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_text("Must be 0 to 100 %")).to_be_visible()
     await expect(dialog.get_by_text("It is left out.")).to_be_visible()
-    await dialog.get_by_label("Send it all the same").check()
+    await dialog.get_by_label("Send it anyway").check()
     await dialog.get_by_role("button", name="Send to the charger").click()
     await expect(page.locator(".outcomes > li")).to_have_count(1)
     assert keyed.changes == [("LightIntensity", "150")]

@@ -171,7 +171,7 @@ async def test_firmware_for_another_vendor_needs_a_second_thought(
         await page.get_by_role("button", name="Update the charger").click()
         if not played.asked:
             await expect(page.get_by_text("This firmware is for another charger.")).to_be_visible()
-            await page.get_by_label("I know what I do").check()
+            await page.get_by_label("I know what I am doing").check()
     await expect(page.locator("#transfers .badge")).to_have_text("Asked")
     # A browser tells of each page that was answered with an error.
     visitor.complaints[:] = [each for each in visitor.complaints if "409" not in each]
@@ -225,7 +225,7 @@ async def test_many_chargers_are_ordered_an_update_together(
     assert await boxes.count() > 2
     await page.get_by_role("checkbox", name="Bay 14").uncheck()
     count = await page.locator("input[type=checkbox]:checked").count()
-    await page.get_by_role("button", name="Update the chosen ones").click()
+    await page.get_by_role("button", name="Update the chosen chargers").click()
     await page.get_by_role("button", name="Update them").click()
     await expect(page.get_by_text(f"{count} chargers are asked as soon as they are online.")).to_be_visible()
     await visitor.go(f"/chargers/{played.charger_id}/updates")

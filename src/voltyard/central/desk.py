@@ -92,7 +92,8 @@ def hear(work: Work, heard: Sequence[Heard]) -> list[Replied]:
 
 
 def _disconnect(work: Work, gone: Sequence[Gone]) -> list[Thanked]:
-    for each in gone:
+    # In the order in which hellos and sayings lock the same rows; see chargers/store.py.
+    for each in sorted(gone, key=lambda one: one.charger_id):
         chargers.disconnect(work, each.charger_id, each.session_id)
     return [Thanked()] * len(gone)
 

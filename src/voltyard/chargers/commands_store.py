@@ -103,7 +103,7 @@ def find_late(work: Work, command_ids: Iterable[str]) -> list[Row]:
 
 def set_sent(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Note when commands went out; each row has ``key`` and ``at``. Those that have ended stay so."""
-    work.run_many(_sent, rows)
+    work.run_many(_sent, sorted(rows, key=lambda row: row["key"]))
 
 
 def set_answered_late(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:

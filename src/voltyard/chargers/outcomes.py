@@ -106,13 +106,13 @@ _WORDS: Final[Mapping[tuple[str, str], Told]] = MappingProxyType(
         ),
         (TRIGGER, "Rejected"): Told(_("The charger will not send that message just now."), "bad"),
         (TRIGGER, "NotImplemented"): Told(_("This charger cannot send that message when asked."), "bad"),
-        ("ChangeAvailability", "Accepted"): Told(_("Accepted: it counts from now on."), "good"),
+        ("ChangeAvailability", "Accepted"): Told(_("Accepted: it applies from now on."), "good"),
         ("ChangeAvailability", "Scheduled"): Told(
-            _("Accepted: it counts as soon as the running charge has ended."), "info"
+            _("Accepted: it applies as soon as the running charge has ended."), "info"
         ),
         ("ChangeConfiguration", "Accepted"): Told(_("The charger has taken the value."), "good"),
         ("ChangeConfiguration", "RebootRequired"): Told(
-            _("The charger has taken the value: it counts after a restart."), "warn"
+            _("The charger has taken the value: it applies after a restart."), "warn"
         ),
         ("ChangeConfiguration", "Rejected"): Told(
             _("The charger refused the value: it may be read-only or out of range."), "bad"

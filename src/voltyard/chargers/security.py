@@ -55,6 +55,7 @@ CRITICAL = frozenset(
     )
 )
 """The events of the white paper (§4) that somebody should look at; restarts, clocks and updates are not."""
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 class ProfileNotRaised(Conflict):
@@ -160,6 +161,16 @@ def state(work: Work, charger_id: str, urls: tuple[str, str]) -> Security:
         plain_url=f"{plain}/{identity}" if not plain.startswith("wss:") else "",
         tls_url=f"{tls}/{identity}" if tls else "",
     )
+
+
+def is_on_this_machine(work: Work, charger_id: str) -> bool:
+    """Say whether a charger comes from this very machine, as simulated ones do: it reaches ``localhost``.
+
+    Raises: NotFound; Forbidden.
+    """
+    service.get(work, charger_id)
+    row = store.find_credentials(work, charger_id)
+    return row is not None and row.address in LOOPBACK
 
 
 # --- password -------------------------------------------------------------------------------------

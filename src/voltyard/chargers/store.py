@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -15,6 +16,11 @@ from voltyard.locations.service import visible
 from voltyard.locations.tables import locations
 
 Row = sa.Row[Any]
+
+# Rows of many chargers are written in the order of their ids: else two Works that write those of the same
+# chargers, which came in another order, wait for one another until PostgreSQL ends one of them.
+_by_id: Final = itemgetter("charger_id")
+_by_key: Final = itemgetter("key")
 
 # Tables of a room above this one, by name only: a charger with a history is never deleted.
 _histories = tuple(sa.table(name, sa.column("charger_id")) for name in ("transactions", "orphan_stops"))
@@ -205,12 +211,12 @@ def set_charger(work: Work, charger_id: str, **values: Any) -> None:
 
 def set_booted(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store what booting chargers say of themselves; each row has ``key`` for the charger's id."""
-    work.run_many(_booted, rows)
+    work.run_many(_booted, sorted(rows, key=_by_key))
 
 
 def upsert_presences(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Note sockets that have just opened."""
-    work.upsert(presences, rows, key=("charger_id",))
+    work.upsert(presences, sorted(rows, key=_by_id), key=("charger_id",))
 
 
 def end_presence(work: Work, charger_id: str, session_id: str) -> bool:
@@ -250,12 +256,12 @@ def end_presences_of(work: Work, gateway: str) -> list[str]:
 
 def set_seen(work: Work, charger_ids: Iterable[str]) -> None:
     """Note that these chargers were heard just now."""
-    work.run_many(_seen, [{"key": charger_id, "at": work.now} for charger_id in charger_ids])
+    work.run_many(_seen, [{"key": charger_id, "at": work.now} for charger_id in sorted(charger_ids)])
 
 
 def upsert_connectors(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store the status of connectors."""
-    work.upsert(connectors, rows, key=("charger_id", "number"))
+    work.upsert(connectors, sorted(rows, key=_by_id), key=("charger_id", "number"))
 
 
 def find_connectors(work: Work, charger_ids: Iterable[str]) -> list[Row]:

@@ -213,16 +213,18 @@ def _make_location(work: Work, scene: Scene) -> locations.Location:
 
 
 def _make_history(work: Work, place: Place, one: Nameplate, tags: list[str], seed: int) -> None:
-    """Tell two weeks of sessions to the same functions that hear real chargers."""
+    """Tell two weeks of sessions to the same functions that hear real chargers, each on its day."""
+    now = work.now
     chance = random.Random(seed)
     meter_wh = chance.randrange(100_000, 3_000_000)
     for connector in range(1, one.connectors + 1):
         for days_ago in range(HISTORY_DAYS, 0, -1):
             if chance.random() < 0.25:
                 continue
-            begin = work.now - timedelta(days=days_ago, minutes=chance.randrange(-300, 300))
+            begin = now - timedelta(days=days_ago, minutes=chance.randrange(-300, 300))
             tag = chance.choice(tags)
             meter_wh = _tell_session(work, place, connector, tag, begin, meter_wh, one, chance)
+    work.now = now
 
 
 def _tell_session(
@@ -235,6 +237,8 @@ def _tell_session(
     one: Nameplate,
     chance: random.Random,
 ) -> int:
+    # As if it had been heard when it happened: otherwise every charger were found to tell old stories.
+    work.now = begin
     started = Started(connector, tag, meter_wh, begin)
     judgements = cards.judge(work, [(place.location_id, tag)])
     number = transactions.start(work, [(place, started)], judgements)[0]
@@ -261,10 +265,12 @@ def _tell_session(
                 offered_a=offered_a,
             )
         )
+    work.now = at
     transactions.meter(work, [(place, Metered(connector, number, tuple(readings)))])
     stop_wh = round(energy_wh)
     reason = chance.choice(("Local", "Local", "EVDisconnected", "Remote"))
-    ended = Ended(number, stop_wh, at + timedelta(minutes=chance.randrange(1, 40)), reason, tag)
+    work.now = at + timedelta(minutes=chance.randrange(1, 40))
+    ended = Ended(number, stop_wh, work.now, reason, tag)
     transactions.end(work, [(place, ended)])
     return stop_wh
 

@@ -107,12 +107,20 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Portal and REST.")] = None,
     ocpp_port: Annotated[int | None, typer.Option(help="Chargers.")] = None,
+    ocpp_tls_port: Annotated[int | None, typer.Option(help="Chargers over TLS; 0 for none.")] = None,
     data: Data = None,
 ) -> None:
     """Serve; with no database or NATS named, everything runs in this one process."""
     from voltyard import app
 
-    settings = load(roles=roles, host=host, http_port=http_port, ocpp_port=ocpp_port, data=data)
+    settings = load(
+        roles=roles,
+        host=host,
+        http_port=http_port,
+        ocpp_port=ocpp_port,
+        ocpp_tls_port=ocpp_tls_port,
+        data=data,
+    )
     guarded(lambda: app.run_server(settings))
 
 
@@ -367,7 +375,7 @@ def sim_replay(
         typer.Option(help="Play the charger's side against this server; else ours to a virtual charger."),
     ] = None,
     identity: Annotated[str, typer.Option(help="Who to be; as recorded unless given.")] = "",
-    password: Annotated[str | None, typer.Option()] = None,
+    password: Annotated[str | None, typer.Option(help="The charger's password at that server.")] = None,
     speed: Annotated[
         float | None, typer.Option(min=0.01, help="Keep the recorded pauses, so many times as fast as life.")
     ] = None,

@@ -6,7 +6,7 @@ out, so a worker that dies loses nothing. After too many tries a job is parked f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -75,7 +75,8 @@ def enqueue_many(work: Work, asked: Sequence[tuple[Message, float, str]]) -> Non
 
     For what thousands of chargers cause at once. No key may stand twice.
     """
-    rows = {key: _row(job, delay_s, key, work) for job, delay_s, key in asked}
+    # In one order for all: else two Works that want the same jobs wait for one another in vain.
+    rows = {key: _row(job, delay_s, key, work) for job, delay_s, key in sorted(asked, key=_key)}
     assert len(rows) == len(asked), "a key stands twice"
     for _ in range(KEY_TRIES_MAX):
         if not rows:
@@ -88,7 +89,11 @@ def enqueue_many(work: Work, asked: Sequence[tuple[Message, float, str]]) -> Non
     work.emit(WAKE, Wake())
 
 
-_WAITING = sa.select(jobs.c.key).where(among(jobs.c.key, "keys")).with_for_update()
+_WAITING = sa.select(jobs.c.key).where(among(jobs.c.key, "keys")).order_by(jobs.c.key).with_for_update()
+
+
+def _key(asked: tuple[Message, float, str]) -> str:
+    return asked[2]
 
 
 def _row(job: Message, delay_s: float, key: str | None, work: Work) -> dict[str, Any]:
@@ -118,9 +123,17 @@ def _insert_or_join(work: Work, row: Mapping[str, Any]) -> str:
     raise Unavailable(f"jobs of the key {row['key']!r} are claimed faster than they can be stored")
 
 
-def claim(work: Work, worker: str, *, most: int = 10) -> list[Job]:
-    """Take jobs that are due; nobody else gets them until the claim runs out."""
+def claim(
+    work: Work,
+    worker: str,
+    *,
+    most: int = 10,
+    only: Collection[str] | None = None,
+    without: Collection[str] = (),
+) -> list[Job]:
+    """Take jobs that are due, ``only`` of some kinds if any are named; till it runs out they are ours."""
     _park_lost(work)
+    kinds = [] if only is None else [jobs.c.kind.in_(sorted(only))]
     # A common table expression: as a plain sub-select, PostgreSQL may run it again for each row it joins,
     # and take more than ``most``.
     due = (
@@ -129,6 +142,8 @@ def claim(work: Work, worker: str, *, most: int = 10) -> list[Job]:
             jobs.c.run_at <= work.now,
             jobs.c.parked_at.is_(None),
             sa.or_(jobs.c.claimed_until.is_(None), jobs.c.claimed_until < work.now),
+            jobs.c.kind.not_in(sorted(without)),
+            *kinds,
         )
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(most)

@@ -53,7 +53,9 @@ LEASE_BEAT_S = 9.0
 JOB_BEAT_S = 5.0
 JOB_TRIES_MAX = 8
 JOBS_AT_ONCE = 32
-"""Jobs that one worker does at a time; most of them wait for a charger."""
+"""Jobs that one worker does at a time; most of them wait for a charger …"""
+JOBS_PATIENT_AT_ONCE = 24
+"""… but no more than these, of those that may wait long for chargers that give no answer."""
 LISTENER_QUEUE_MAX = 1_000
 BUS_BYTES_MAX = 1024 * 1024
 """A longer message is refused by the bus; it is the default of NATS, too."""
@@ -180,4 +182,5 @@ assert BODY_PAUSE_S < BODY_S_MAX
 assert 3 * FRAME_BYTES_MAX < BUS_BYTES_MAX
 assert BATCH_MS / 1000 < AUTHORISE_BUDGET_S
 assert ASK_QUEUE_ORIGIN_MAX < ASK_QUEUE_MAX
+assert JOBS_PATIENT_AT_ONCE < JOBS_AT_ONCE
 assert RUN_AT_ONCE <= RUN_CHUNK <= RUN_CHARGERS_MAX

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from voltyard.accounts import service as accounts
-from voltyard.chargers import firmware, transfers
+from voltyard.chargers import firmware, security, transfers
 from voltyard.chargers import service as chargers
 from voltyard.chargers.firmware import Wish
 from voltyard.chargers.stages import UPLOADS, Kind, Stage, is_same_version
@@ -159,6 +159,7 @@ def view(work: Work, charger_id: str, after: str) -> dict[str, Any]:
         "people": _people(work, shown),
         "is_updating": firmware.running(work, charger) is not None,
         "is_charging": any(connector.status in CHARGING for connector in charger.connectors),
+        "is_near": security.is_on_this_machine(work, charger_id),
         "may_update": {Permission.CONTROL, Permission.EDIT_CHARGERS} <= values["may"],
     }
 
@@ -196,7 +197,7 @@ async def _page(
         stages=STAGE,
         is_unsure=is_unsure,
         files_url=base,
-        is_loopback=(urlsplit(base).hostname or "") in LOOPBACK,
+        is_loopback=(urlsplit(base).hostname or "") in LOOPBACK and not values["is_near"],
         **values,
         **(shown | forms),
     )

@@ -213,8 +213,9 @@ async def create(
         return await ctx.db.work(actor, _activate, made.id, done.word, is_kept_by_charger=True)
     if is_insisting and _is_unable(done):
         return await ctx.db.work(actor, _activate, made.id, done.word, is_kept_by_charger=False)
-    is_silent = done.status is CommandStatus.EXPIRED
-    await ctx.db.work(ACTOR, _refuse, made.id, done.word, may_be_kept=is_silent)
+    # One whose connection closed may have obeyed before, as one that is silent may have.
+    may_be_kept = done.status in {CommandStatus.EXPIRED, CommandStatus.OFFLINE}
+    await ctx.db.work(ACTOR, _refuse, made.id, done.word, may_be_kept=may_be_kept)
     raise _refusal(done, connector)
 
 

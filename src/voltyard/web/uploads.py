@@ -117,7 +117,7 @@ class _Form:
         self._disposition = b""
         self._field = ""
         self._text = bytearray()
-        self._small_bytes = 0
+        self.file_bytes = 0
         self._is_file = False
 
     def on_part_begin(self) -> None:
@@ -155,10 +155,8 @@ class _Form:
         """Take what a part holds."""
         if self._is_file:
             self.pieces.append(data[start:end])
+            self.file_bytes += end - start
             return
-        self._small_bytes += end - start
-        if self._small_bytes > FORM_BYTES_MAX:
-            raise Invalid("the fields of the form are too long", (("", "shorten them"),))
         self._text += data[start:end]
 
     def on_part_end(self) -> None:
@@ -176,8 +174,13 @@ async def _take_form(request: Request, intake: _Intake, boundary: bytes) -> tupl
     callbacks = {name: getattr(form, name) for name in dir(form) if name.startswith("on_")}
     try:
         parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        taken_bytes = 0
         async for piece in _pieces(request):
             parser.write(piece)
+            # Names, heads and what divides them count, too: a field without content has all of these.
+            taken_bytes += len(piece)
+            if taken_bytes - form.file_bytes > FORM_BYTES_MAX:
+                raise Invalid("the fields of the form are too long", (("", "shorten them"),))
             for each in form.pieces:
                 await intake.add(each)
             form.pieces.clear()

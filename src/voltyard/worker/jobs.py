@@ -8,9 +8,9 @@ again after a growing pause; a refusal would be the same next time, so it parks 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from voltyard.cards.events import CardsChanged, CardsWithdrawn
 from voltyard.chargers import after_boot, certificates, firmware, parameters, promises, runs
@@ -18,9 +18,10 @@ from voltyard.chargers.events import ChargerMoved, MessagePromised
 from voltyard.kernel import jobs
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Refused, TooMany, VoltyardError
 from voltyard.kernel.jobs import Job
-from voltyard.kernel.limits import JOB_BEAT_S, JOBS_AT_ONCE, LISTENER_QUEUE_MAX
+from voltyard.kernel.limits import JOB_BEAT_S, JOBS_AT_ONCE, JOBS_PATIENT_AT_ONCE, LISTENER_QUEUE_MAX
 from voltyard.kernel.log import logger
 from voltyard.kernel.wire import Message, decode
 from voltyard.local_lists import service as local_lists
@@ -63,14 +64,39 @@ JOBS: Mapping[type[Message], Do] = MappingProxyType(
 """Every kind of job, and the function of its room that does it."""
 
 
+PATIENT: Final = frozenset(
+    kind.__name__
+    for kind in (
+        SyncList,
+        after_boot.LookAfterBoot,
+        parameters.ReadParameters,
+        parameters.SendParameters,
+        firmware.BringFirmware,
+        certificates.AskRenewal,
+    )
+)
+"""What many chargers may need at once, and nobody waits for: it leaves room for all the rest.
+
+A fleet that boots after a power cut and gives no answers would hold everything else up for hours.
+"""
+
+
 class Jobs:
     """Claims jobs that are due and does them, a bounded number at a time."""
 
-    def __init__(self, ctx: Context, holder: str, known: Mapping[type[Message], Do] = JOBS) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        holder: str,
+        known: Mapping[type[Message], Do] = JOBS,
+        patient: Collection[str] = PATIENT,
+    ) -> None:
         self._ctx = ctx
         self._holder = holder
         self._known = {kind.__name__: (kind, do) for kind, do in known.items()}
+        self._patient = patient
         self._free = JOBS_AT_ONCE
+        self._free_patient = JOBS_PATIENT_AT_ONCE
         self._wake = asyncio.Event()
         self._log = logger("jobs")
 
@@ -84,7 +110,7 @@ class Jobs:
                 while True:
                     self._wake.clear()
                     for job in await self._claimed():
-                        self._free -= 1
+                        self._take(job, 1)
                         group.create_task(self._do(job))
                     await self._wake.wait()
         finally:
@@ -104,12 +130,25 @@ class Jobs:
         if self._free <= 0:
             return []
         try:
-            return await self._ctx.db.work(ACTOR, jobs.claim, self._holder, most=self._free)
+            return await self._ctx.db.work(ACTOR, self._claim)
         except VoltyardError as wrong:
             self._log.warning("jobs put off", why=str(wrong))
         except Exception:  # what is due is still due at the next beat
             self._log.exception("jobs could not be claimed")
         return []
+
+    def _claim(self, work: Work) -> list[Job]:
+        found = jobs.claim(work, self._holder, most=self._free, without=self._patient)
+        room = min(self._free - len(found), self._free_patient)
+        if room > 0:
+            found += jobs.claim(work, self._holder, most=room, only=self._patient)
+        return found
+
+    def _take(self, job: Job, count: int) -> None:
+        """Take room for a job, or give it back."""
+        self._free -= count
+        if job.kind in self._patient:
+            self._free_patient -= count
 
     async def _do(self, job: Job) -> None:
         try:
@@ -127,7 +166,7 @@ class Jobs:
         except Exception as wrong:  # the claim runs out and the job is tried again
             self._log.warning("a job's end was not noted", kind=job.kind, why=repr(wrong))
         finally:
-            self._free += 1
+            self._take(job, -1)
             self._wake.set()
 
     async def _try(self, job: Job) -> None:

@@ -16,6 +16,7 @@ from voltyard.central.desk import ACTOR, HANDLERS, Desk, hear
 from voltyard.chargers import commands
 from voltyard.chargers import service as chargers
 from voltyard.chargers.effects import Effect
+from voltyard.chargers.tables import calls as calls_table
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Database
 from voltyard.kernel.errors import VoltyardError
@@ -252,7 +253,7 @@ async def test_whoever_speaks_was_seen_and_what_it_said_is_in_the_log(served):
     shown = await see(served, charger.id)
     assert shown.seen_at == shown.connected_at + timedelta(seconds=60)
     rows = await served.db.read(
-        ACTOR, lambda work: work.rows(chargers.store.calls.select().order_by(chargers.store.calls.c.number))
+        ACTOR, lambda work: work.rows(calls_table.select().order_by(calls_table.c.number))
     )
     assert [row.action for row in rows] == ["Heartbeat", "DataTransfer", "SecurityEventNotification"]
 

@@ -235,9 +235,7 @@ async def test_what_people_asked_is_found_without_what_voltyard_asked_by_itself(
     mine = [(await commands.ask(ctx, owner.actor, charger.id, Restart())).id for _ in range(2)]
     its_own = (await commands.ask(ctx, SYSTEM, charger.id, Restart())).id
     for is_by_people, found in ((True, mine[::-1]), (False, [its_own]), (None, [its_own, *mine[::-1]])):
-        listed = await ctx.db.read(
-            owner.actor, commands.list_commands, charger.id, is_by_people=is_by_people
-        )
+        listed = await ctx.db.read(owner.actor, commands.list_commands, charger.id, is_by_people=is_by_people)
         assert [each.id for each in listed] == found
 
 

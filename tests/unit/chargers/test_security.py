@@ -42,6 +42,17 @@ def over_tls(ctx):
     return replace(ctx, settings=ctx.settings.model_copy(update={"ocpp_tls_port": 8888}))
 
 
+# --- where it is ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("address", "is_near"), [("127.0.0.1", True), ("::1", True), ("203.0.113.9", False)])
+async def test_a_charger_of_this_machine_is_told_from_others(ctx, address, is_near):
+    charger, owner = await owned(ctx)
+    assert not await ctx.db.read(owner.actor, security.is_on_this_machine, charger.id)
+    await set_row(ctx, charger, address=address)
+    assert await ctx.db.read(owner.actor, security.is_on_this_machine, charger.id) is is_near
+
+
 # --- password -------------------------------------------------------------------------------------
 
 

@@ -320,3 +320,10 @@ def test_a_certificate_and_its_key_belong_together(tmp_path: Path):
     with pytest.raises(ValueError, match="belong together"):
         Settings(ocpp_tls_certificate=tmp_path / "chain.pem")
     Settings(ocpp_tls_certificate=tmp_path / "chain.pem", ocpp_tls_key=tmp_path / "key.pem")
+
+
+def test_the_readme_names_every_setting_and_no_other():
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    table = "".join(line for line in readme.splitlines(keepends=True) if line.startswith("| `VOLTYARD_"))
+    named = set(re.findall(r"VOLTYARD_([A-Z_]+)", table))
+    assert named == {name.upper() for name in Settings.model_fields}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.factories import make_charger
 from voltyard.chargers import calls
+from voltyard.chargers.tables import calls as calls_table
 from voltyard.kernel import leases
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import DatabaseUnavailable
@@ -32,7 +33,7 @@ async def running(ctx: Context):
 
 
 async def count_calls(ctx: Context) -> int:
-    return len(await ctx.db.read(ACTOR, lambda work: work.rows(calls.store.calls.select())))
+    return len(await ctx.db.read(ACTOR, lambda work: work.rows(calls_table.select())))
 
 
 async def log_a_call(ctx: Context) -> None:
