@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import signal
 import socket
@@ -129,7 +130,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=HTTP_BACKLOG)
     except OSError as wrong:
-        raise OSError(f"the HTTP port {port} of {host} cannot be used: {wrong.strerror}") from wrong
+        why = f"the HTTP port {port} of {host} cannot be used: {os.strerror(wrong.errno or 0)}"
+        raise OSError(f"{why}; choose another one with --http-port or VOLTYARD_HTTP_PORT") from wrong
 
 
 async def _serve_http(ctx: Context, ready: Callable[[int], None]) -> None:

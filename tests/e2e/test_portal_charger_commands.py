@@ -244,6 +244,28 @@ async def test_it_works_without_javascript(browser: Browser, world: World, playe
     await context.close()
 
 
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_tabs_of_a_phone_show_the_one_that_one_is_at_and_that_there_are_more(
+    browser: Browser, world: World
+):
+    async with visiting(browser, world, width="phone") as visitor:
+        await visitor.log_in()
+        await expect(visitor.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+        tabs = visitor.page.locator("nav.tabs")
+        for tab, before, after in (
+            ("", False, True),
+            ("/parameters", True, True),
+            ("/findings", True, False),
+        ):
+            await visitor.go(f"/chargers/{world.chargers['free']}{tab}")
+            await expect(tabs.locator("[aria-current]")).to_be_in_viewport(ratio=1)
+            for name, is_there in (("has-before", before), ("has-after", after)):
+                pattern = re.compile(rf"\b{name}\b")
+                check = expect(tabs).to_have_class if is_there else expect(tabs).not_to_have_class
+                await check(pattern)
+        assert visitor.complaints == []
+
+
 # --- runs -----------------------------------------------------------------------------------------
 
 

@@ -218,7 +218,10 @@ def read_paper(work: Work, row: Any, hello: Hello, others: Sequence[str]) -> tup
         if issuer is not None and certificates.is_issued_by(pem, issuer.certificate):
             is_good = store.take_certificate(work, row.id, said.fingerprint)
         else:
-            is_good = any(certificates.is_issued_by(pem, each) for each in others)
+            is_good = any(
+                certificates.is_issued_by(pem, each) and work.now < certificates.describe(each).valid_until_at
+                for each in others
+            )
     except BadCertificate:
         return Paper.BAD, None
     return (Paper.GOOD if is_good else Paper.BAD), said.serial

@@ -11,9 +11,11 @@ import asyncio
 import random
 import shutil
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -348,10 +350,16 @@ def free_port(wanted: int) -> int:
     return 0
 
 
+def _program() -> str:
+    """Return how this program was called, since it need not be on the path."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "voltyard" else "voltyard"
+
+
 def _tell(settings: Settings, ports: app.Ports) -> None:
     over_tls = (
         f"\n            wss://localhost:{ports.ocpp_tls}/ocpp/IDENTITY, trusting what this prints:"
-        f"\n            voltyard charger root --data {settings.data}"
+        f"\n            {_program()} charger root --data {settings.data}"
         if ports.ocpp_tls
         else ""
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -36,10 +37,13 @@ from voltyard.kernel.limits import (
     TLS_REFRESH_S,
 )
 from voltyard.kernel.log import logger
+from voltyard.kernel.memory import give_back
 from voltyard.quirks import find
 from voltyard.speech import Entry, GatewayStarted, Hello, Superseded, Thanked, Welcome
 
 TICK_S = 1.0
+MANY_GONE = 500
+GIVE_BACK_PAUSE_S = 60.0
 CLOSE_S = 5.0
 """How long a socket that is being closed may take to deliver what was sent."""
 BACKLOG = 4_096
@@ -174,6 +178,8 @@ class Gateway:
         self._recorder = Recorder(bus=bus, clock=clock)
         self._waiting = Waiting()
         self._sockets: dict[str, tuple[Exchange, ChargerSocket]] = {}
+        self._most = 0
+        self._give_back_at = 0.0
         self._group: asyncio.TaskGroup | None = None
         self._log = logger("gateway")
 
@@ -191,9 +197,14 @@ class Gateway:
         try:
             # Before the group, which would wrap a port that is taken in an error of its own.
             over_tls = await self._listen_for_tls(self._tls) if self._tls is not None else None
-            server = await loop.create_server(
-                lambda: Handshake(self._waiting, self._admit), self._host, self._port, backlog=BACKLOG
-            )
+            try:
+                server = await loop.create_server(
+                    lambda: Handshake(self._waiting, self._admit), self._host, self._port, backlog=BACKLOG
+                )
+            except OSError as wrong:
+                reason = os.strerror(wrong.errno or 0)
+                why = f"the OCPP port {self._port} of {self._host} cannot be used: {reason}"
+                raise OSError(f"{why}; choose another one with --ocpp-port or VOLTYARD_OCPP_PORT") from wrong
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
@@ -225,8 +236,10 @@ class Gateway:
         try:
             listening = socket.create_server((self._host, tls.port), family=family, backlog=BACKLOG)
         except OSError as wrong:
-            why = f"the TLS port {tls.port} of {self._host} cannot be used: {wrong.strerror}"
-            raise OSError(why) from wrong
+            why = f"the TLS port {tls.port} of {self._host} cannot be used: {os.strerror(wrong.errno or 0)}"
+            raise OSError(
+                f"{why}; choose another one with --ocpp-tls-port or VOLTYARD_OCPP_TLS_PORT"
+            ) from wrong
         return TlsListener(listening, self._waiting, self._admit, offer), offer
 
     async def _renew(self, tls: TlsListening, offer: Offer) -> None:
@@ -413,12 +426,21 @@ class Gateway:
         while True:
             await self._clock.sleep(TICK_S)
             now = self._clock.monotonic()
+            self._give_back(now)
             for exchange, charger_socket in tuple(self._sockets.values()):
                 try:
                     self._look_after(exchange, charger_socket, now)
                 except Exception:
                     self._log.exception("exchange failed", charger_id=exchange.charger_id)
                     charger_socket.abort()
+
+    def _give_back(self, now: float) -> None:
+        """Return the memory of sockets once very many of them have gone, not more than once a minute."""
+        self._most = max(self._most, len(self._sockets))
+        if self._most - len(self._sockets) >= MANY_GONE and now >= self._give_back_at:
+            self._most = len(self._sockets)
+            self._give_back_at = now + GIVE_BACK_PAUSE_S
+            give_back()
 
     def _look_after(self, exchange: Exchange, charger_socket: ChargerSocket, now: float) -> None:
         exchange.tick(now)

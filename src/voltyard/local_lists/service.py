@@ -77,7 +77,10 @@ class ListState(StrEnum):
     FAILED = "failed"
 
 
-_FOLLOWING: Final = (ListState.UNKNOWN.value, ListState.IN_STEP.value, ListState.FAILED.value)
+# Also those that wait: whoever is sending just now has to see that more came.
+_FOLLOWING: Final = tuple(
+    state.value for state in (ListState.UNKNOWN, ListState.WAITING, ListState.IN_STEP, ListState.FAILED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,17 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """What has to be sent: the next steps, whether they are the last ones, and what is left out."""
+    """What has to be sent: the next steps, whether they are the last ones, and what is left out.
+
+    ``asked_at`` is when somebody wanted that last; what is wanted later is not in it.
+    """
 
     steps: tuple[Step, ...]
     is_whole: bool
     is_last: bool
     location_id: str | None
     left_out_count: int
+    asked_at: datetime | None
 
 
 class _Away(Exception):
@@ -373,7 +380,7 @@ async def _follow(ctx: Context, turn: _Turn) -> None:
         state = ListState.UNSUPPORTED if _is_unable(refusal) else ListState.FAILED
         await ctx.db.work(ACTOR, _refused, turn, state, refusal)
     elif draft.is_last:
-        await ctx.db.work(ACTOR, _in_step, charger_id, draft.location_id, draft.left_out_count)
+        await ctx.db.work(ACTOR, _in_step, charger_id, draft)
     else:
         await ctx.db.work(ACTOR, _enqueue, charger_id)
 
@@ -454,7 +461,7 @@ def _draft(work: Work, charger_id: str, version: int | None, is_whole: bool) -> 
     if now:
         # A version that was sent once is never sent again, also after a crash.
         store.set_list(work, charger_id, newest_version=now[-1].version)
-    return _Draft(now, held is None, len(now) == len(steps), location_id, left_out)
+    return _Draft(now, held is None, len(now) == len(steps), location_id, left_out, row.asked_at)
 
 
 def _is_same(row: Any, location_id: str | None) -> bool:
@@ -494,16 +501,17 @@ def _took(work: Work, charger_id: str, step: Step, location_id: str | None) -> N
     store.set_list(work, charger_id, version=step.version, location_id=location_id)
 
 
-def _in_step(work: Work, charger_id: str, location_id: str | None, left_out_count: int) -> None:
+def _in_step(work: Work, charger_id: str, draft: _Draft) -> None:
     row = store.find_lists(work, [charger_id])[charger_id]
+    is_behind = row.asked_at != draft.asked_at
     is_still = row.state == ListState.IN_STEP and row.in_step_at is not None
     _settle(
         work,
         charger_id,
-        ListState.IN_STEP,
+        ListState.WAITING if is_behind else ListState.IN_STEP,
         "Accepted",
-        location_id=location_id,
+        location_id=draft.location_id,
         card_count=len(store.held(work, charger_id)),
-        left_out_count=left_out_count,
-        in_step_at=row.in_step_at if is_still else work.now,
+        left_out_count=draft.left_out_count,
+        in_step_at=row.in_step_at if is_still or is_behind else work.now,
     )

@@ -416,7 +416,8 @@ class VirtualCharger:
                 pass
 
     def _booted(self, status: str, interval_s: int) -> None:
-        self._log(f"boot {status}")
+        waits = ": it waits until somebody claims it in the portal" if status == "Pending" else ""
+        self._log(f"boot {status}{waits}")
         self._registration = status
         station = self._station
         if status == "Accepted":

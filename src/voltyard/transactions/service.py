@@ -247,25 +247,43 @@ def _close_lost(work: Work, started: Sequence[Mapping[str, Any]]) -> list[FlawTo
         and row.start_key != began["start_key"]
         and row.started_at <= began["started_at"] + SKEW
     ]
-    store.set_ended(
-        work,
-        [
+    ended = []
+    for row in lost:
+        at, meter_wh = _lost_end(work, row, last[row.charger_id, row.connector])
+        ended.append(
             _end_values(
                 row.number,
-                ended_at=max(row.metered_at or row.started_at, row.started_at),
+                ended_at=max(at, row.started_at),
                 told_at=None,
                 heard_at=work.now,
                 start_wh=row.meter_start_wh,
-                meter_wh=row.meter_last_wh,
+                meter_wh=meter_wh,
                 reason=STOP_LOST,
                 is_estimated=True,
             )
-            for row in lost
-        ],
-    )
+        )
+    store.set_ended(work, ended)
     for row in lost:
         _emit(work, row, "ended")
     return [FlawTold(row.charger_id, "missing_stop", 1, "", "") for row in lost]
+
+
+def _lost_end(work: Work, row: Any, began: Mapping[str, Any]) -> tuple[datetime, int | None]:
+    """Return when a transaction whose stop was lost has ended, and its register of then.
+
+    Where the next start is told late, readings of the next car have come in the meantime, and joined this
+    transaction (quirk Q42): they say nothing of it, and their energy is billed with the next one.
+    """
+    if row.metered_at is None or row.metered_at <= began["started_at"]:
+        return row.metered_at or row.started_at, row.meter_last_wh
+    if row.meter_last_wh is None or row.meter_start_wh is None:
+        return began["started_at"], row.meter_last_wh
+    read_wh = store.register_until(work, row.number, began["started_at"], row.meter_last_wh)
+    meter_wh = max(row.meter_start_wh, read_wh or row.meter_start_wh)
+    next_wh = began["meter_start_wh"]
+    if next_wh is not None and meter_wh < next_wh <= row.meter_last_wh:
+        meter_wh = next_wh
+    return began["started_at"], meter_wh
 
 
 def _end_values(

@@ -21,6 +21,10 @@ from voltyard.kernel.log import logger
 from voltyard.web.door import Door, door_of
 
 COOKIE = "voltyard_session"
+NOBODY = (
+    "log in, or send a token as `Authorization: Bearer …`; one is made under Account, "
+    "or with `voltyard token add`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ async def identify(request: HTTPConnection) -> Caller | None:
     """Return who asks, None for nobody or for somebody whose session or token no longer counts."""
     state = request.scope.setdefault("state", {})
     if "caller" not in state:
-        state["caller"], state["stranger"] = None, Unauthenticated()
+        state["caller"], state["stranger"] = None, Unauthenticated(NOBODY)
         shown = credential(request)
         if shown is not None:
             door = door_of(request)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from tests.factories import (
     PIN,
@@ -49,7 +50,8 @@ def over_tls(ctx):
 async def test_a_charger_of_this_machine_is_told_from_others(ctx, address, is_near):
     charger, owner = await owned(ctx)
     assert not await ctx.db.read(owner.actor, security.is_on_this_machine, charger.id)
-    await set_row(ctx, charger, address=address)
+    there = replace_struct(hello(charger, OLD), address=address)
+    assert await knock(ctx, there) == [Entry.WELCOME]
     assert await ctx.db.read(owner.actor, security.is_on_this_machine, charger.id) is is_near
 
 

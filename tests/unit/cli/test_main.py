@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
+from voltyard.cli import demo
 from voltyard.cli import main as program
 from voltyard.cli.main import cli, read_inventory
 from voltyard.kernel.errors import Invalid
@@ -173,3 +175,26 @@ def test_without_arguments_the_commands_are_shown():
     shown = run("--help")
     for command in ("serve", "migrate", "check", "demo", "user", "token", "inventory", "sim"):
         assert command in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--quirks", "strange"), "--quirks is none or odd"),
+        (("--timezone", "Mars/Olympus"), "no time zone 'Mars/Olympus'"),
+        (("--root", "nowhere.pem"), "nowhere.pem"),
+    ],
+)
+def test_a_charger_that_cannot_be_simulated_is_refused_with_a_sentence(arguments, told):
+    refused = run("sim", "charger", "--url", "ws://127.0.0.1:1", "--identity", "CP-1", *arguments)
+    assert refused.exit_code == 2, refused.exception
+    assert told in refused.stderr
+
+
+def test_the_demo_takes_another_port_for_tls_where_its_own_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = demo.free_port(port)
+        assert found not in {0, port}
+    assert demo.free_port(port) == port
+    assert demo.free_port(0) == 0

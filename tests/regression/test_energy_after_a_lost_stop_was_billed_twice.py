@@ -1,11 +1,15 @@
-"""Whatever a charger tells late, twice or never: nobody pays for energy that did not flow, or for it twice."""
+"""Energy was billed twice where a stop was lost and the next start was told late.
+
+What was read in between had joined the transaction that was still open, and was in the next one's registers
+as well. Whatever a charger tells late, twice or never: nobody pays for energy that did not flow.
+"""
 
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.factories import SYSTEM, make_card, make_charger, make_location
+from tests.factories import make_card, make_charger, make_location
 from tests.unit.transactions.test_pending import CHARGING, TAG, Scene
 from voltyard.speech import Answer, Asked, ConnectorStatus, Told
 
@@ -65,6 +69,24 @@ async def play(scene: Scene, sessions, register: int) -> int:
     return register - first
 
 
+async def test_what_the_next_car_charges_before_its_start_is_told_is_its_own(sqlite_ctx):
+    ctx = sqlite_ctx
+    scene = Scene(ctx, await make_charger(ctx, (await make_location(ctx)).id))
+    ctx.clock.advance(600)
+    await scene.start(meter=1_000)
+    ctx.clock.advance(60)
+    await scene.read(1_100)
+    ctx.clock.advance(60)
+    began = scene.now
+    ctx.clock.advance(60)
+    await scene.read(1_300)
+    number = await scene.start(meter=1_200, at=began)
+    await scene.end(number, 1_400)
+    first, second = sorted(await scene.all(), key=lambda each: each.number)
+    assert (first.energy_wh, first.ended_at, first.stop_reason) == (200, began, "StopLost")
+    assert second.energy_wh == 200
+
+
 @settings(
     max_examples=60,
     deadline=None,
@@ -93,4 +115,3 @@ async def test_what_is_billed_never_exceeds_what_flowed(sqlite_ctx, sessions, re
     if all(each["start"] != "lost" and each["stop"] == "told" for each in sessions):
         assert billed_wh == flowed_wh
         assert len(found) == len(sessions)
-    await ctx.db.read(SYSTEM, lambda _work: None)
