@@ -38,6 +38,8 @@ router = APIRouter(route_class=GuardedRoute)
 Text = Annotated[str, Form()]
 CARDS_MAX = 200
 RECENT = 10
+ASKED = 50
+"""After a boot Voltyard asks a good deal by itself, which must not hide what somebody has just asked."""
 OUTCOME_SHOWN = timedelta(minutes=2)
 CHARGES = frozenset((outcomes.START, outcomes.STOP))
 CONNECTIONS: Mapping[str, bool | None] = {"online": True, "offline": False}
@@ -194,7 +196,7 @@ def live_view(work: Work, charger_id: str) -> dict[str, Any]:
     began = {each.connector: each.started_at for each in reversed(newest)}
     recent = [
         each
-        for each in commands.list_commands(work, charger_id, limit=RECENT)
+        for each in commands.list_commands(work, charger_id, limit=ASKED)
         if work.now - each.created_at <= OUTCOME_SHOWN
     ]
     outlets = [
