@@ -449,6 +449,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("late_answer", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("late_at", UtcTime(), nullable=True))
         batch_op.create_index(
+            "ix_commands_own",
+            ["created_at"],
+            unique=False,
+            sqlite_where=sa.text("actor_kind = 'system'"),
+            postgresql_where=sa.text("actor_kind = 'system'"),
+        )
+        batch_op.create_index(
             "ix_commands_people",
             ["charger_id", "id"],
             unique=False,

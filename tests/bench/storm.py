@@ -65,7 +65,7 @@ async def _all_come(port: int, names: list[str]) -> tuple[list[LoadCharger], lis
     return came, [*refused, *(["no answer in time"] * len(late))], sorted(waits_s), taken_s
 
 
-async def _rest(server: psutil.Process) -> float:
+async def rest(server: psutil.Process) -> float:
     """Wait until the server does next to nothing, and return its memory."""
     deadline = time.perf_counter() + REST_S
     busy_s = -1.0
@@ -84,17 +84,17 @@ async def _all_go(fleet: list[LoadCharger], server: psutil.Process) -> float:
         charger.is_running = False
         if charger.transport is not None:
             charger.transport.disconnect()
-    return await _rest(server)
+    return await rest(server)
 
 
 async def storm(port: int, names: list[str], server: psutil.Process) -> Storm:
     """Let the chargers with these identities come at once, go, come and go again."""
     # What claiming so many chargers has left to do is no part of it.
-    before = await _rest(server)
+    before = await rest(server)
     cpu = server.cpu_times()
     fleet, refused, waits_s, taken_s = await _all_come(port, names)
     used = server.cpu_times()
-    with_all = await _rest(server)
+    with_all = await rest(server)
     after = await _all_go(fleet, server)
     # Once more: what a second storm adds to the memory would be added by each.
     fleet, refused_again, _, _ = await _all_come(port, names)

@@ -43,6 +43,7 @@ from voltyard.kernel.limits import (
     COMPOSITE_DAYS_MAX,
     CONNECT_SLACK_S,
     MESSAGE_EFFECT_S,
+    OWN_COMMAND_DAYS,
 )
 from voltyard.kernel.log import logger
 from voltyard.kernel.wire import encode
@@ -69,6 +70,7 @@ from voltyard.speech import (
 BUS_SLACK_S = 2.0
 KIND_LENGTH = 64
 WORD_LENGTH = 64
+FORGET_STEP = 500
 INTERRUPTED = "Interrupted"
 """The word of a command whose asker died."""
 DAY_S = 24 * 3600
@@ -557,3 +559,11 @@ def answered_late(work: Work, items: Sequence[tuple[str, str, bool, str]]) -> No
 def expire_left_over(work: Work) -> int:
     """End commands whose asker died before the answer came; return how many."""
     return store.expire_commands(work, work.now - timedelta(seconds=CALL_DEADLINE_S), INTERRUPTED)
+
+
+def forget_own(work: Work) -> int:
+    """Forget some of what Voltyard asked by itself long ago; return how many, 0 when none are left.
+
+    What people asked is kept: it tells who did what.
+    """
+    return store.delete_own(work, work.now - timedelta(days=OWN_COMMAND_DAYS), FORGET_STEP)

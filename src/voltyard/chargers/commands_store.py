@@ -168,6 +168,22 @@ def expire_commands(work: Work, before: datetime, word: str) -> int:
     )
 
 
+def delete_own(work: Work, before: datetime, most: int) -> int:
+    """Delete some of the commands that Voltyard itself gave before an instant."""
+    old = (
+        sa.select(commands.c.id)
+        .where(
+            # In the very words of the index: SQLite uses it for nothing else.
+            sa.text("actor_kind = 'system'"),
+            commands.c.created_at < before,
+            commands.c.finished_at.is_not(None),
+        )
+        .order_by(commands.c.created_at)
+        .limit(most)
+    )
+    return work.run(sa.delete(commands).where(commands.c.id.in_(old)))
+
+
 def list_some(work: Work, command_ids: Iterable[str]) -> list[Row]:
     """Return those of these commands that were given to chargers where the actor may see them."""
     return list(

@@ -122,6 +122,13 @@ commands = sa.Table(
         sqlite_where=sa.text("actor_kind <> 'system'"),
         postgresql_where=sa.text("actor_kind <> 'system'"),
     ),
+    # Voltyard's own are forgotten after a while, the oldest first.
+    sa.Index(
+        "ix_commands_own",
+        "created_at",
+        sqlite_where=sa.text("actor_kind = 'system'"),
+        postgresql_where=sa.text("actor_kind = 'system'"),
+    ),
     sa.Index(
         "ix_commands_waiting",
         "charger_id",

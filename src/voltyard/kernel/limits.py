@@ -121,6 +121,8 @@ RUNS_OPEN_MAX = 5
 """Runs of one person that may go on at the same time."""
 RUN_DAYS = 90
 """How long a run is kept."""
+OWN_COMMAND_DAYS = 30
+"""How long the commands that Voltyard gave by itself are kept; those of people stay."""
 COMPOSITE_DAYS_MAX = 7
 """How far a composite schedule may look ahead."""
 LOGINS_PER_MINUTE_MAX = 10

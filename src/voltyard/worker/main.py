@@ -35,6 +35,8 @@ async def keep_house(ctx: Context) -> None:
     while await ctx.db.work(ACTOR, calls.prune, **kept):
         pass  # in bites, so that nobody waits long for the writer
     await transfers.forget_old(ctx)
+    while await ctx.db.work(ACTOR, commands.forget_own):
+        pass
     while await ctx.db.work(ACTOR, runs.forget_old):
         pass
     while await ctx.db.work(ACTOR, findings.forget_old):

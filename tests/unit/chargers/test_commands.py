@@ -24,7 +24,7 @@ from voltyard.kernel.errors import (
     TooMany,
     Unavailable,
 )
-from voltyard.kernel.limits import CALL_DEADLINE_S
+from voltyard.kernel.limits import CALL_DEADLINE_S, OWN_COMMAND_DAYS
 from voltyard.locations.access import Level
 from voltyard.speech import (
     Answer,
@@ -496,3 +496,17 @@ async def test_a_composite_out_of_range_is_not_asked_for(ctx, connector, duratio
     charger, owner = await charger_with_owner(ctx)
     with pytest.raises(Invalid):
         await commands.composite(ctx, owner.actor, charger.id, connector, duration_s)
+
+
+async def test_what_voltyard_asked_by_itself_is_forgotten_and_what_people_asked_is_kept(ctx, clock):
+    charger, owner = await charger_with_owner(ctx)
+    own = await commands.ask(ctx, SYSTEM, charger.id, Restart())
+    asked = await commands.ask(ctx, owner.actor, charger.id, Restart())
+    clock.advance(OWN_COMMAND_DAYS * commands.DAY_S - 60)
+    assert await ctx.db.work(SYSTEM, commands.forget_own) == 0
+    clock.advance(120)
+    assert await ctx.db.work(SYSTEM, commands.forget_own) == 1
+    assert await ctx.db.work(SYSTEM, commands.forget_own) == 0
+    left = await ctx.db.read(owner.actor, commands.list_commands, charger.id)
+    assert [command.id for command in left] == [asked.id]
+    assert own.id != asked.id
