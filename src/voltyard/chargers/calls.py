@@ -67,9 +67,7 @@ def log(work: Work, heard: Sequence[Heard]) -> list[int]:
                 "action": item.action[:ACTION_LENGTH],
                 "payload": item.raw,
                 "at": work.now,
-                "is_outward": False,
-                "origin": "",
-                "command_id": None,
+                # The other columns have their defaults: this is the hot path.
             }
             for item in heard
         ],

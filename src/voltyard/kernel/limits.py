@@ -65,7 +65,7 @@ EXPORT_ROWS_MAX = 1_000_000
 CALL_LOG_DAYS = 30
 TRACE_FLUSH_S = 0.25
 """How often a gateway tells the desk what it saw."""
-TRACE_ITEMS_MAX = 500
+TRACE_ITEMS_MAX = 2_000
 """Frames in one such message."""
 TRACE_KEPT_MAX = 20_000
 """Frames that a gateway keeps while no desk takes them; then the oldest are missing from the log."""
