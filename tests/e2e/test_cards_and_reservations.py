@@ -98,8 +98,13 @@ async def test_a_card_that_is_added_in_the_portal_charges_offline_and_a_blocked_
             )
             assert added.status_code == 200, added.text
             await world.until_knows(NEW, "Accepted")
-            shown = await world.owner("GET", f"/chargers/{world.charger_id}/local-list")
-            assert (shown["state"], shown["card_count"]) == ("in_step", 3)
+
+            async def is_in_step() -> bool:
+                # The charger knows the list a moment before the server knows that it took it.
+                shown = await world.owner("GET", f"/chargers/{world.charger_id}/local-list")
+                return (shown["state"], shown["card_count"]) == ("in_step", 3)
+
+            await until(is_in_step, "the list is in step, with three cards")
             cards = (await world.owner("GET", f"/locations/{world.location_id}/cards"))["items"]
             other = next(card["id"] for card in cards if card["id_token"] == OTHER)
             await browser.post(f"/cards/{other}/block")

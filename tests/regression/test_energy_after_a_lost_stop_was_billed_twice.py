@@ -4,6 +4,7 @@ What was read in between had joined the transaction that was still open, and was
 as well. Whatever a charger tells late, twice or never: nobody pays for energy that did not flow.
 """
 
+import os
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
@@ -88,7 +89,7 @@ async def test_what_the_next_car_charges_before_its_start_is_told_is_its_own(sql
 
 
 @settings(
-    max_examples=60,
+    max_examples=int(os.environ.get("EX", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

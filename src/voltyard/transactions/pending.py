@@ -170,7 +170,9 @@ def _is_same(row: Any, place: Place, said: Started, now: datetime) -> bool:
     if not is_believed(said.told_at, now):
         return row.ended_at is None
     at = believed(said.told_at, now)
-    return bool(row.started_at - GIVE_UP <= at <= (row.ended_at or now) + SKEW)
+    # What begins after the end of one is the next one: both instants are told by the same clock.
+    latest = now + SKEW if row.ended_at is None else row.ended_at
+    return bool(row.started_at - GIVE_UP <= at <= latest)
 
 
 def _told(row: Any, key: str, said: Started, now: datetime) -> dict[str, Any]:
