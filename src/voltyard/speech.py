@@ -51,6 +51,22 @@ class Registration(StrEnum):
     REJECTED = "Rejected"
 
 
+class Role(StrEnum):
+    """What an operator may do through a link: decide and bill, watch and set, or only watch."""
+
+    BILLING = "billing"
+    DATA_CONTROL = "data_control"
+    OBSERVER = "observer"
+
+
+class Fallback(StrEnum):
+    """Which cards may charge while a Billing operator is silent: none, those of the location, all."""
+
+    REFUSE = "refuse"
+    LOCATION_CARDS = "location_cards"
+    ALL = "all"
+
+
 class LimitPurpose(StrEnum):
     """What a limit holds for: a whole charger, each transaction without one of its own, one transaction."""
 

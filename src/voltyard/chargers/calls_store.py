@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -15,13 +16,23 @@ from voltyard.locations.service import visible
 Row = sa.Row[Any]
 
 SAMPLE_ROWS = 500
+BLOCKS: Final = MappingProxyType({True: 1 << 9, False: 1 << 16})
+"""How many numbers share a block of the index, on SQLite and on PostgreSQL, whose logs are longer.
+
+Small, and one batch writes few pages of the index; large, and a rare charger is found in few looks.
+"""
+LOOK_BLOCKS = 4
+LOOK_BLOCKS_MAX = 1_024
+"""Blocks that are looked into at a time: few at first, for who wants the newest, then more and more."""
 
 
 def insert_calls(work: Work, rows: Sequence[dict[str, Any]]) -> list[int]:
     """Add to the log of calls; return the numbers of the rows in their order, which they are given."""
     numbers = work.numbers(calls, len(rows))
+    size = BLOCKS[work.is_sqlite]
     for number, row in zip(numbers, rows, strict=True):
         row["number"] = number
+        row["block"] = number // size
     work.insert_many(calls, rows)
     return numbers
 
@@ -63,7 +74,6 @@ def list_calls(
         )
         .select_from(_ANSWERED)
         .where(*_of_charger(charger_id, visible(work, work.actor)))
-        .limit(limit)
     )
     if numbers is not None:
         query = query.where(calls.c.number.in_(numbers))
@@ -100,12 +110,50 @@ def list_calls(
             )
         )
     if after is not None:
-        query = query.where(calls.c.number > after).order_by(calls.c.number)
-    else:
-        query = query.order_by(calls.c.number.desc())
+        query = query.where(calls.c.number > after)
     if before is not None:
         query = query.where(calls.c.number < before)
-    return list(work.rows(query))
+    if numbers is not None or command_id:  # they have quicker ways of their own
+        number = calls.c.number
+        return list(work.rows(query.order_by(number.desc() if after is None else number).limit(limit)))
+    return _look(work, query, before=before, after=after, is_newest_first=after is None, limit=limit)
+
+
+def _look(
+    work: Work,
+    query: sa.Select[Any],
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    is_newest_first: bool = True,
+    limit: int,
+) -> list[Row]:
+    """Return the first rows of a question about the calls of one charger, block after block."""
+    ends = work.row(
+        sa.select(
+            sa.select(sa.func.min(calls.c.block)).scalar_subquery().label("first"),
+            sa.select(sa.func.max(calls.c.block)).scalar_subquery().label("last"),
+        )
+    )
+    if ends is None or ends.first is None:
+        return []
+    size = BLOCKS[work.is_sqlite]
+    first = ends.first if after is None else max(ends.first, after // size)
+    last = ends.last if before is None else min(ends.last, before // size)
+    query = query.order_by(calls.c.number.desc() if is_newest_first else calls.c.number)
+    found: list[Row] = []
+    count = LOOK_BLOCKS
+    while first <= last and len(found) < limit:
+        if is_newest_first:
+            low, high = max(first, last - count + 1), last
+            last = low - 1
+        else:
+            low, high = first, min(last, first + count - 1)
+            first = high + 1
+        some = query.where(calls.c.block.in_(range(low, high + 1))).limit(limit - len(found))
+        found += work.rows(some)
+        count = min(count * 4, LOOK_BLOCKS_MAX)
+    return found
 
 
 def list_actions(work: Work, charger_id: str, among: int) -> list[str]:
@@ -114,12 +162,8 @@ def list_actions(work: Work, charger_id: str, among: int) -> list[str]:
         sa.select(calls.c.action)
         .select_from(calls.join(chargers, chargers.c.id == calls.c.charger_id))
         .where(*_of_charger(charger_id, visible(work, work.actor)))
-        .order_by(calls.c.number.desc())
-        .limit(among)
-        .subquery()
     )
-    found = work.rows(sa.select(latest.c.action).distinct().where(latest.c.action != ""))
-    return sorted(row.action for row in found)
+    return sorted({row.action for row in _look(work, latest, limit=among)} - {""})
 
 
 def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) -> list[Row]:
@@ -128,12 +172,10 @@ def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) ->
         sa.select(calls.c.number, calls.c.at, answers.c.status, answers.c.latency_ms)
         .select_from(_ANSWERED)
         .where(*_of_charger(charger_id, visible(work, work.actor)))
-        .order_by(calls.c.number.desc())
-        .limit(limit)
     )
     if after is not None:
         query = query.where(calls.c.number > after)
-    return list(work.rows(query))
+    return _look(work, query, after=after, limit=limit)
 
 
 _ANSWERED = calls.join(chargers, chargers.c.id == calls.c.charger_id).outerjoin(

@@ -154,6 +154,11 @@ class Work:
         self.actor = actor
         self.events: list[tuple[str, Message]] = []
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Say whether this is the embedded database."""
+        return self.connection.dialect.name == "sqlite"
+
     def emit(self, subject: str, event: Message) -> None:
         """Tell an event once this Work is committed, at most once."""
         self.events.append((subject, event))

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.factories import SYSTEM, make_charger, make_location, make_member, make_user
-from voltyard.chargers import calls, service
+from voltyard.chargers import calls, calls_store, service
 from voltyard.chargers.tables import calls as table
 from voltyard.kernel.errors import Forbidden, NotFound
 from voltyard.kernel.limits import CALL_LOG_DAYS
@@ -194,3 +194,26 @@ async def test_a_new_owner_sees_nothing_of_the_old_one(ctx, clock):
     assert [call.action for call in await ctx.db.read(owner.actor, calls.list_calls, charger.id)] == [
         "Heartbeat"
     ]
+
+
+async def test_calls_are_found_however_many_blocks_lie_between_them(ctx, monkeypatch):
+    monkeypatch.setattr(calls_store, "BLOCKS", {True: 2, False: 2})
+    location = await make_location(ctx)
+    rare, busy = [await make_charger(ctx, location.id) for _ in range(2)]
+    first = await ctx.db.work(SYSTEM, calls.log, [heard(rare.id)])
+    await ctx.db.work(SYSTEM, calls.log, [heard(busy.id, message_id=f"m{n}") for n in range(61)])
+    second = await ctx.db.work(SYSTEM, calls.log, [heard(rare.id), heard(busy.id), heard(rare.id)])
+
+    async def found(**how):
+        return [call.number for call in await ctx.db.read(SYSTEM, calls.list_calls, rare.id, **how)]
+
+    newest_first = [second[2], second[0], first[0]]
+    assert await found() == newest_first
+    assert await found(limit=2) == newest_first[:2]
+    assert await found(before=second[2]) == newest_first[1:]
+    assert await found(after=first[0]) == newest_first[1::-1]
+    assert await found(after=0, limit=1) == first
+    assert await ctx.db.read(SYSTEM, calls.list_actions, rare.id) == ["BootNotification"]
+    assert [
+        mark.number for mark in await ctx.db.read(SYSTEM, calls.list_marks, rare.id, after=None, limit=9)
+    ] == newest_first
