@@ -5,7 +5,7 @@ content of its inputs changed, so a second call is over in a moment. What is ask
 
     set_up.py run     what a running server needs
     set_up.py dev     that, and what building and checking need
-    set_up.py test    that, and a Chromium
+    set_up.py test    that, a foreign back office on Node, and a Chromium
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 STAMPS = VENV / ".set-up"
 FRONTEND = ROOT / "frontend"
+FOREIGN = ROOT / "tests" / "e2e" / "ocpp_rpc"
 STATIC = ROOT / "src" / "voltyard" / "portal" / "static"
 REQUIREMENTS = ROOT / "requirements"
 
@@ -164,35 +165,51 @@ def set_up_python() -> None:
     step("voltyard", "voltyard itself", [ROOT / "pyproject.toml"], BIN / "voltyard", install_voltyard)
 
 
-def set_up_portal() -> None:
-    """Install the portal's packages and bundle them into the package."""
-    packages = [FRONTEND / name for name in ("package.json", "package-lock.json", ".npmrc")]
-    sources = [*packages, FRONTEND / "src", FRONTEND / "icons.txt", FRONTEND / "build.mjs"]
-    manifest = STATIC / "manifest.json"
-    modules = FRONTEND / "node_modules"
-    stamp = STAMPS / "bundle"
-    if manifest.exists() and modules.exists() and stamp.exists() and stamp.read_text() == digest(sources):
-        return
+def ready_node() -> Path:
+    """Return the folder of a Node that is new enough, after bringing one along where there is none."""
     if node_folder() is None:
         step("node", "Node (this machine has none that is new enough)", [REQUIREMENTS / "node.lock"],
              BIN / "node", lambda: install("node.lock"))  # fmt: skip
     folder = node_folder()
     if folder is None:
         raise SetUpFailed(f"No Node >= {OLDEST_NODE} found. Install one, or remove .venv and run it again.")
-    node = folder
-    step("npm", "portal packages", packages, modules, lambda: install_portal_packages(node))
+    return folder
+
+
+def packages_of(folder: Path) -> list[Path]:
+    """Return the files that say which npm packages a folder has."""
+    return [folder / name for name in ("package.json", "package-lock.json", ".npmrc")]
+
+
+def set_up_portal() -> None:
+    """Install the portal's packages and bundle them into the package."""
+    packages = packages_of(FRONTEND)
+    sources = [*packages, FRONTEND / "src", FRONTEND / "icons.txt", FRONTEND / "build.mjs"]
+    manifest = STATIC / "manifest.json"
+    modules = FRONTEND / "node_modules"
+    stamp = STAMPS / "bundle"
+    if manifest.exists() and modules.exists() and stamp.exists() and stamp.read_text() == digest(sources):
+        return
+    node = ready_node()
+    step("npm", "portal packages", packages, modules, lambda: install_npm_packages(node, FRONTEND))
     step("bundle", "portal bundle", sources, manifest,
          lambda: run([node / "node", "build.mjs"], folder=FRONTEND, more_path=node))  # fmt: skip
 
 
-def install_portal_packages(node: Path) -> None:
+def install_npm_packages(node: Path, folder: Path) -> None:
     run([node / "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        folder=FRONTEND, more_path=node)  # fmt: skip
+        folder=folder, more_path=node)  # fmt: skip
 
 
 def set_up_development() -> None:
     step("dev", "test and check packages", [REQUIREMENTS / "dev.lock"], BIN / "pytest",
          lambda: install("dev.lock"))  # fmt: skip
+
+
+def set_up_foreign_back_office() -> None:
+    """Install the back office of the end-to-end tests that runs on Node."""
+    step("foreign", "packages of a foreign back office", packages_of(FOREIGN), FOREIGN / "node_modules",
+         lambda: install_npm_packages(ready_node(), FOREIGN))  # fmt: skip
 
 
 def set_up_browser() -> None:
@@ -224,6 +241,7 @@ def main(asked: str) -> None:
         if asked in {"dev", "test"}:
             set_up_development()
         if asked == "test":
+            set_up_foreign_back_office()
             set_up_browser()
 
 

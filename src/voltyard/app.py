@@ -39,6 +39,7 @@ from voltyard.kernel.db import Database
 from voltyard.kernel.files import Files
 from voltyard.kernel.log import logger, set_up
 from voltyard.kernel.settings import Settings
+from voltyard.lines.main import Lines
 from voltyard.portal import app as portal
 from voltyard.web import health
 from voltyard.worker import main as worker
@@ -237,6 +238,7 @@ async def serve(
         starts: list[tuple[bool, Start, Callable[..., None]]] = [
             ("central" in roles, Desk(ctx).run, lambda: None),
             ("worker" in roles, lambda ready: worker.run(ctx, ready), lambda: None),
+            ("lines" in roles, Lines(ctx).run, lambda: None),
             (bool({"api", "portal"} & set(roles)), lambda ready: _serve_http(ctx, ready), http_ready),
             ("gateway" in roles, gateway.run, ocpp_ready),
         ]

@@ -308,7 +308,8 @@ class Ticked(Message, frozen=True):
 class Judged(Message, frozen=True):
     """The reply to MayCharge, Started and Ended: the verdict on the card.
 
-    ``number`` is set for Started only; ``verdict`` is None where no card was named.
+    ``number`` is the transaction that a Started or an Ended was about, None where there is none;
+    ``verdict`` is None where no card was named.
     """
 
     verdict: Verdict | None = None
@@ -318,7 +319,12 @@ class Judged(Message, frozen=True):
 
 
 class Thanks(Message, frozen=True):
-    """The reply to sayings that need no decision; they are stored."""
+    """The reply to sayings that need no decision; they are stored.
+
+    ``number`` is the transaction that readings belong to, if they belong to any.
+    """
+
+    number: int | None = None
 
 
 class VendorReply(Message, frozen=True):
@@ -679,7 +685,8 @@ class Hello(Message, frozen=True):
 
     ``password`` is base64 of the bytes that it sent, None when it sent none. ``certificate`` is base64 of the
     DER form of the client certificate that it holds the key of; nobody has looked yet who issued it.
-    ``flaws`` are the kinds of deviations that were tolerated in how it knocked.
+    ``flaws`` are the kinds of deviations that were tolerated in how it knocked; ``via`` names the
+    installations of Voltyard that it comes through.
     """
 
     identity: str
@@ -691,6 +698,7 @@ class Hello(Message, frozen=True):
     is_tls: bool = False
     certificate: str | None = None
     flaws: tuple[str, ...] = ()
+    via: tuple[str, ...] = ()
 
 
 class Entry(StrEnum):

@@ -52,10 +52,10 @@ def ended(work: Work, items: Sequence[tuple[Place, Ended]]) -> list[Reply]:
 
     A stop with a card is told the verdict on that card, for the cache of the charger.
     """
-    transactions.end(work, items)
+    numbers = transactions.end(work, items)
     told = [index for index, (_, said) in enumerate(items) if said.id_tag]
     cards = [(items[index][0], MayCharge(items[index][1].id_tag or "")) for index in told]
-    replies: list[Reply] = [Judged()] * len(items)
+    replies: list[Reply] = [Judged(number=number) for number in numbers]
     for index, found in zip(told, authorise.judge(work, cards) if cards else (), strict=True):
-        replies[index] = Judged(found.verdict, expires_at=found.expires_at)
+        replies[index] = Judged(found.verdict, number=numbers[index], expires_at=found.expires_at)
     return replies

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from voltyard.central import authorise, boot, charging, metering, status
-from voltyard.central.batch import Batch
 from voltyard.chargers import calls, certificates, effects
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Place
 from voltyard.kernel.actor import system
+from voltyard.kernel.batch import Batch
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import ANSWER_BUDGET_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.settings import UnknownChargers
+from voltyard.operators import authority
+from voltyard.operators.authority import Deferred
+from voltyard.operators.events import WAKE, Woken
 from voltyard.speech import (
     Beat,
     Booted,
@@ -30,6 +34,7 @@ from voltyard.speech import (
     Gone,
     Heard,
     Hello,
+    Judged,
     LogTold,
     MayCharge,
     Metered,
@@ -43,6 +48,7 @@ from voltyard.speech import (
     Thanked,
     Traced,
     TracedNumbers,
+    VendorReply,
     VendorTold,
     Welcome,
 )
@@ -71,7 +77,15 @@ HANDLERS: MappingProxyType[type, Handle] = MappingProxyType(
 )
 
 
-def hear(work: Work, heard: Sequence[Heard]) -> list[Replied]:
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What was committed of a saying, and whether a Billing operator has the last word about it."""
+
+    replied: Replied
+    deferred: Deferred | None = None
+
+
+def hear(work: Work, heard: Sequence[Heard]) -> list[Handled]:
     """Handle sayings of different chargers, kind by kind; a charger is never in a batch twice at once.
 
     (Its exchange hands up one saying at a time; should an old and a new socket speak together, their
@@ -87,8 +101,12 @@ def hear(work: Work, heard: Sequence[Heard]) -> list[Replied]:
         replies.update(zip(numbers, HANDLERS[kind](work, items), strict=True))
     chargers.seen(work, [item.charger_id for item in heard])
     effects.note(work, [(item.charger_id, item.said) for item in heard])
-    numbers = calls.log(work, heard)
-    return [Replied(replies[place], number) for place, number in enumerate(numbers)]
+    numbers = calls.log(work, heard, [getattr(replies[place], "number", None) for place in range(len(heard))])
+    deferred = authority.defer(work, [(places[place], item.said) for place, item in enumerate(heard)])
+    work.emit(WAKE, Woken(tuple(item.charger_id for item in heard)))
+    return [
+        Handled(Replied(replies[place], number), deferred.get(place)) for place, number in enumerate(numbers)
+    ]
 
 
 def _disconnect(work: Work, gone: Sequence[Gone]) -> list[Thanked]:
@@ -109,7 +127,7 @@ class Desk:
         self._others = certificates.other_authorities(ctx.settings)
         self._log = logger("desk")
         self._group: asyncio.TaskGroup | None = None
-        self._sayings: Batch[Heard, Replied] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
+        self._sayings: Batch[Heard, Handled] = Batch(ctx.db, ACTOR, hear, lanes=lanes)
         self._hellos: Batch[Hello, Welcome] = Batch(ctx.db, ACTOR, self._connect, lanes=1)
         # When a network fails, all its chargers go at once, and come again while we still note that.
         self._goodbyes: Batch[Gone, Thanked] = Batch(ctx.db, ACTOR, _disconnect, lanes=1)
@@ -142,7 +160,15 @@ class Desk:
                 self._log.warning("left as online", charger_id=welcome.charger_id, why=str(wrong))
 
     async def _heard(self, heard: Heard) -> Replied:
-        return await self._sayings.join(heard)
+        handled = await self._sayings.join(heard)
+        if handled.deferred is None:
+            return handled.replied
+        reply, number = handled.replied.reply, handled.replied.number
+        # What a Billing operator decides is committed already, and waits for nobody else.
+        if isinstance(reply, VendorReply):
+            return Replied(await authority.vendor_reply(self._ctx, handled.deferred, reply, number), number)
+        assert isinstance(reply, Judged)
+        return Replied(await authority.judge(self._ctx, handled.deferred, reply, number), number)
 
     async def _traced(self, traced: Traced) -> TracedNumbers:
         return TracedNumbers(tuple(await self._ctx.db.work(ACTOR, calls.trace, traced)))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voltyard.central.status import THANKS
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
-from voltyard.speech import Metered, Reply
+from voltyard.speech import Metered, Reply, Thanks
 from voltyard.transactions import service as transactions
 
 
 def metered(work: Work, items: Sequence[tuple[Place, Metered]]) -> list[Reply]:
     """Store readings (OCPP 1.6 §4.7)."""
-    transactions.meter(work, items)
-    return [THANKS] * len(items)
+    return [Thanks(number) for number in transactions.meter(work, items)]

@@ -6,7 +6,7 @@ answered; answers, our own calls and frames that nobody understood follow within
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -54,8 +54,13 @@ class Call:
     latency_ms: float | None
 
 
-def log(work: Work, heard: Sequence[Heard]) -> list[int]:
-    """Keep the raw payload of these sayings; return their numbers in the log."""
+UNHEARD: Final = "unheard"
+"""The origin of a charger's call that was refused before anybody heard it."""
+
+
+def log(work: Work, heard: Sequence[Heard], transaction_numbers: Sequence[int | None] = ()) -> list[int]:
+    """Keep the raw payload of these sayings, each with its transaction; return their numbers in the log."""
+    transaction_numbers = transaction_numbers or (None,) * len(heard)
     return store.insert_calls(
         work,
         [
@@ -67,9 +72,10 @@ def log(work: Work, heard: Sequence[Heard]) -> list[int]:
                 "action": item.action[:ACTION_LENGTH],
                 "payload": item.raw,
                 "at": work.now,
+                "transaction_number": transaction_number,
                 # The other columns have their defaults: this is the hot path.
             }
-            for item in heard
+            for item, transaction_number in zip(heard, transaction_numbers, strict=True)
         ],
     )
 
@@ -106,7 +112,7 @@ def _traced(call: CallTraced) -> dict[str, Any]:
         "payload": masked(call.payload) if call.is_outward or not call.action else call.payload,
         "at": call.at,
         "is_outward": call.is_outward,
-        "origin": call.origin[:ORIGIN_LENGTH],
+        "origin": call.origin[:ORIGIN_LENGTH] if call.is_outward else UNHEARD,
         "command_id": call.command_id or None,
     }
 
@@ -145,7 +151,7 @@ def _call(row: Any, pending_since_at: datetime) -> Call:
         row.session_id,
         row.message_id,
         row.is_outward,
-        row.origin,
+        row.origin if row.is_outward else "",
         row.command_id,
         row.action,
         row.payload,
@@ -216,6 +222,67 @@ def list_calls(
         limit=limit,
     )
     return [_call(row, pending_since_at) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One saying of a charger as it stands in the log; ``transaction_number`` is ours."""
+
+    number: int
+    charger_id: str
+    action: str
+    payload: str
+    at: datetime
+    transaction_number: int | None
+
+
+def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> list[Said]:
+    """Return what chargers said after a number in the log, each after its own, in order; for the system.
+
+    At most so many rows of all of them together: whoever gets as many asks again. Heartbeats are left out,
+    and calls that were refused. The rows of one charger are committed in the order of their numbers, so
+    none can come late before one that was read.
+    """
+    assert work.actor.is_system
+    return [_said(row) for row in store.list_said(work, after, limit=limit)]
+
+
+def _said(row: Any) -> Said:
+    return Said(row.number, row.charger_id, row.action, row.payload, row.at, row.transaction_number)
+
+
+def transaction_of(work: Work, charger_id: str, number: int) -> int | None:
+    """Return the transaction that a call in the log is about, None for none; for rooms above."""
+    return store.find_transaction_of(work, charger_id, number)
+
+
+def said_last(work: Work, charger_id: str, action: str, *, until: int, limit: int) -> list[Said]:
+    """Return the last sayings of one action up to a number in the log, oldest first; for rooms above."""
+    return [
+        _said(row) for row in reversed(store.list_last(work, charger_id, action, until=until, limit=limit))
+    ]
+
+
+COUNTED_MAX: Final = 1_000
+
+
+def count_said_after(work: Work, charger_id: str, number: int) -> tuple[int, datetime | None]:
+    """Return how many sayings of a charger stand after a number, and the time of the first; for rooms above.
+
+    More than ``COUNTED_MAX`` are not counted.
+    """
+    times = store.times_after(work, charger_id, number, limit=COUNTED_MAX)
+    return len(times), times[0] if times else None
+
+
+def last_number(work: Work) -> int:
+    """Return the highest number of the log, 0 while it is empty."""
+    return store.last_number(work)
+
+
+def started_numbers(work: Work, charger_id: str, transaction_numbers: Sequence[int]) -> dict[int, int]:
+    """Return where in the log transactions of a charger began, by their numbers; for rooms above."""
+    return store.find_started(work, charger_id, transaction_numbers)
 
 
 def get(work: Work, charger_id: str, number: int) -> Call:

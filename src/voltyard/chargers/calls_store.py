@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import answers, calls, chargers
+from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 
@@ -154,6 +155,100 @@ def _look(
         found += work.rows(some)
         count = min(count * 4, LOOK_BLOCKS_MAX)
     return found
+
+
+_SAID = (
+    calls.c.number,
+    calls.c.charger_id,
+    calls.c.action,
+    calls.c.payload,
+    calls.c.at,
+    calls.c.transaction_number,
+)
+_said = (
+    calls.c.is_outward.is_(sa.false()),
+    calls.c.origin == "",
+    calls.c.action != "Heartbeat",
+)
+_near = (
+    sa.select(*_SAID)
+    .where(calls.c.number > sa.bindparam("after_number"), among(calls.c.charger_id, "charger_ids"), *_said)
+    .order_by(calls.c.number)
+    .limit(sa.bindparam("most"))
+)
+NEAR = 2_000
+"""Whoever is no further behind the end of the log finds what it lacks by reading that end."""
+
+
+def last_number(work: Work) -> int:
+    """Return the highest number of the log, 0 while it is empty."""
+    return int(work.value(sa.select(sa.func.max(calls.c.number))) or 0)
+
+
+def list_said(work: Work, after: Mapping[str, int], *, limit: int) -> list[Row]:
+    """Return the sayings of chargers after a number of each, oldest first.
+
+    Most follow the log closely: they are served together by one look at its end.
+    """
+    if not after:
+        return []
+    end = last_number(work)
+    close = {charger_id: number for charger_id, number in after.items() if number >= end - NEAR}
+    found: list[Row] = []
+    if close:
+        rows = work.find(_near, after_number=min(close.values()), charger_ids=list(close), most=limit)
+        found = [row for row in rows if row.number > close[row.charger_id]]
+        if not found and len(rows) >= limit:  # others took all the room
+            passed = {charger_id: max(number, rows[-1].number) for charger_id, number in close.items()}
+            return list_said(work, {**after, **passed}, limit=limit)
+    for charger_id, number in after.items():
+        if charger_id not in close and len(found) < limit:
+            query = sa.select(*_SAID).where(calls.c.charger_id == charger_id, calls.c.number > number, *_said)
+            found += _look(work, query, after=number, is_newest_first=False, limit=limit - len(found))
+    return found
+
+
+def find_transaction_of(work: Work, charger_id: str, number: int) -> int | None:
+    """Return the transaction that a call of a charger is about."""
+    found: int | None = work.value(
+        sa.select(calls.c.transaction_number).where(
+            calls.c.number == number, calls.c.charger_id == charger_id
+        )
+    )
+    return found
+
+
+def list_last(work: Work, charger_id: str, action: str, *, until: int, limit: int) -> list[Row]:
+    """Return the last sayings of one action up to a number, newest first; not from far back."""
+    query = sa.select(*_SAID).where(
+        calls.c.charger_id == charger_id,
+        calls.c.action == action,
+        calls.c.number <= until,
+        calls.c.number > until - NEAR * 10,
+        *_said,
+    )
+    return _look(work, query, before=until + 1, after=until - NEAR * 10, is_newest_first=True, limit=limit)
+
+
+def times_after(work: Work, charger_id: str, number: int, *, limit: int) -> list[datetime]:
+    """Return when the first sayings of a charger after a number were heard."""
+    query = sa.select(calls.c.at).where(calls.c.charger_id == charger_id, calls.c.number > number, *_said)
+    return [row.at for row in _look(work, query, after=number, is_newest_first=False, limit=limit)]
+
+
+def find_started(work: Work, charger_id: str, transaction_numbers: Sequence[int]) -> dict[int, int]:
+    """Return the first call of each of these transactions of a charger."""
+    query = sa.select(calls.c.number, calls.c.transaction_number).where(
+        calls.c.charger_id == charger_id,
+        calls.c.action == "StartTransaction",
+        calls.c.transaction_number.in_(transaction_numbers),
+    )
+    rows = (
+        _look(work, query, is_newest_first=True, limit=10 * len(transaction_numbers))
+        if transaction_numbers
+        else []
+    )
+    return {row.transaction_number: row.number for row in rows}
 
 
 def list_actions(work: Work, charger_id: str, among: int) -> list[str]:

@@ -488,6 +488,7 @@ def connect(
             "is_tls": hello.is_tls,
             "security_profile": proof.profile,
             "certificate_serial": proof.serial if proof.paper is Paper.GOOD else None,
+            "via": ",".join(hello.via)[:200] or None,
             "connected_at": work.now,
             "seen_at": work.now,
         }

@@ -68,6 +68,8 @@ presences = sa.Table(
     # What this socket proves, whatever is enforced.
     sa.Column("security_profile", sa.Integer, nullable=False, server_default="0"),
     sa.Column("certificate_serial", sa.String(64)),
+    # The installations of Voltyard that the charger came through, with commas: one that stands in for it.
+    sa.Column("via", sa.String(200)),
     sa.Column("connected_at", UtcTime),
     sa.Column("disconnected_at", UtcTime),
     sa.Column("seen_at", UtcTime),
@@ -193,6 +195,8 @@ calls = sa.Table(
     # Numbers that were given about the same time (``calls_store.BLOCKS``). An index by charger alone would
     # have each message write a page of its own; in this one a batch shares a few pages.
     sa.Column("block", sa.BigInteger, nullable=False, server_default="0"),
+    # The transaction that a saying was found to be about, whatever number it named.
+    sa.Column("transaction_number", sa.Integer),
     sa.Index("ix_calls_block_charger_id_number", "block", "charger_id", "number"),
     sa.Index(
         "ix_calls_command_id",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import sys
 import traceback
@@ -391,6 +392,42 @@ def sim_replay(
     raise SystemExit(
         commands.replay_command(file, None if against == "sim" else url, identity, password, speed)
     )
+
+
+@sim.command("operator")
+def sim_operator(
+    port: Annotated[int, typer.Option(help="Where chargers connect; 0 finds a free one.")] = 9000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    password: Annotated[str | None, typer.Option(help="What it expects of chargers; none asks none.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="A card that may charge; repeat it. All may unless given.")
+    ] = None,
+    first_number: Annotated[int, typer.Option(help="Its transactions count from here.")] = 1,
+    reject_boot: Annotated[bool, typer.Option("--reject-boot", help="Let no charger in for good.")] = False,
+    slow: Annotated[float, typer.Option(min=0, help="How many seconds late it answers.")] = 0.0,
+) -> None:
+    """Run an operator's back office that takes any charger and tells what it says, until Ctrl+C."""
+    from voltyard.sim.backoffice import Backoffice, serve_until_stopped, typed_lines
+    from voltyard.sim.operator import Manner, Operator
+
+    manner = Manner(
+        first_number=first_number,
+        accepted_tags=frozenset(accept) if accept else None,
+        registration="Rejected" if reject_boot else "Accepted",
+        password=password,
+        delay_s=slow,
+    )
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    async def act() -> None:
+        backoffice = Backoffice(Operator(manner), port, host=host, say=say)
+        async with typed_lines() as lines:
+            await serve_until_stopped(backoffice, say, lines)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        guarded(lambda: asyncio.run(act()))
 
 
 def main() -> None:

@@ -33,6 +33,8 @@ class Actor(Message, frozen=True):
     door: str = ""
     is_admin: bool = False
     token_id: str = ""
+    location_id: str = ""
+    """Where a link acts; nothing for all others."""
 
     @property
     def is_system(self) -> bool:
@@ -46,6 +48,11 @@ ANYONE = Actor(kind=Kind.ANYONE)
 def system(part: str) -> Actor:
     """Return the Actor of a part of Voltyard itself, such as ``central``."""
     return Actor(kind=Kind.SYSTEM, subject_id=part, door=part)
+
+
+def link(link_id: str, location_id: str) -> Actor:
+    """Return the Actor of an operator that acts through its link, at one location."""
+    return Actor(kind=Kind.LINK, subject_id=link_id, door="line", location_id=location_id)
 
 
 def charger(charger_id: str) -> Actor:

@@ -30,6 +30,16 @@ def take(work: Work, name: str, holder: str) -> bool:
     return changed == 1
 
 
+def count(work: Work, prefix: str) -> int:
+    """Count the leases that hold now and whose names begin like this."""
+    found = work.value(
+        sa.select(sa.func.count())
+        .select_from(leases)
+        .where(leases.c.name.startswith(prefix, autoescape=True), leases.c.until_at >= work.now)
+    )
+    return int(found)
+
+
 def release(work: Work, name: str, holder: str) -> None:
     """Give a lease back early; another holder's is left alone."""
     work.run(sa.delete(leases).where(leases.c.name == name, leases.c.holder == holder))

@@ -59,6 +59,14 @@ JOBS_PATIENT_AT_ONCE = 24
 LISTENER_QUEUE_MAX = 1_000
 BUS_BYTES_MAX = 1024 * 1024
 """A longer message is refused by the bus; it is the default of NATS, too."""
+LINKS_OF_CHARGER_MAX = 8
+"""Operators that one charger may be connected to …"""
+LINKS_OF_LOCATION_MAX = 500
+"""… and links of all chargers of a location."""
+VERDICT_DAYS = 7
+"""How long a Billing operator's acceptance of a card counts while it is silent."""
+PREAUTHORISED_S = 600.0
+"""How long a card needs nobody's word after a Billing operator itself asked to start with it."""
 INVITATION_DAYS = 7
 INSTALLER_ACCESS_DAYS = 14
 EXPORT_ROWS_MAX = 1_000_000

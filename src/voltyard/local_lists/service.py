@@ -21,10 +21,11 @@ from voltyard.chargers.service import Charger, Place
 from voltyard.kernel import jobs
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
-from voltyard.kernel.db import Work
+from voltyard.kernel.db import Work, pack
 from voltyard.kernel.errors import NotFound
 from voltyard.kernel.jobs import CLAIM_S
 from voltyard.kernel.limits import CALL_DEADLINE_S
+from voltyard.kernel.wire import decode
 from voltyard.local_lists import abilities, differences, store
 from voltyard.local_lists.abilities import Abilities
 from voltyard.local_lists.differences import Step
@@ -430,11 +431,49 @@ def _learn(work: Work, turn: _Turn, found: Abilities, state: ListState | None, w
         _settle(work, turn.charger.id, state, word, **values)
 
 
-def _wanted(work: Work, location_id: str | None, most: int) -> tuple[dict[str, ListedCard], int]:
+def set_author(work: Work, charger_id: str, author_id: str | None) -> None:
+    """Have another party decide which cards a charger knows by heart, the location where it is None.
+
+    What the charger remembers of the party before is emptied, list and cache.
+    """
+    store.insert_unknown(work, [charger_id])
+    row = store.find_lists(work, [charger_id])[charger_id]
+    if row.author_id == author_id:
+        return
+    store.set_list(work, charger_id, author_id=author_id, authored=None, authored_version=0)
+    _note(work, [charger_id], is_withdrawn=True)
+
+
+def authored(work: Work, charger_id: str, author_id: str) -> tuple[int, tuple[ListedCard, ...]]:
+    """Return the version and the cards that an author has given; 0 and none where it is not the author."""
+    row = store.find_lists(work, [charger_id]).get(charger_id)
+    if row is None or row.author_id != author_id:
+        return 0, ()
+    return row.authored_version, decode(row.authored, tuple[ListedCard, ...]) if row.authored else ()
+
+
+def set_authored(
+    work: Work, charger_id: str, author_id: str, version: int, cards: Sequence[ListedCard]
+) -> bool:
+    """Have a charger know these cards by heart; False, and nothing is done, for who is not the author."""
+    row = store.find_lists(work, [charger_id]).get(charger_id)
+    if row is None or row.author_id != author_id:
+        return False
+    gone = {differences.key(card.id_tag) for card in authored(work, charger_id, author_id)[1]}
+    gone -= {differences.key(card.id_tag) for card in cards if card.verdict is Verdict.ACCEPTED}
+    store.set_list(work, charger_id, authored=pack(tuple(cards)), authored_version=version)
+    _note(work, [charger_id], is_withdrawn=bool(gone))
+    return True
+
+
+def _wanted(work: Work, row: Any, location_id: str | None, most: int) -> tuple[dict[str, ListedCard], int]:
     """Return the list for a charger at a location, and how many cards do not fit."""
     if location_id is None:
         # It left: the cards of its former owner must not charge there offline.
         return {}, 0
+    if row.author_id is not None:
+        given = decode(row.authored, tuple[ListedCard, ...]) if row.authored else ()
+        return differences.together(given[:most]), max(0, len(given) - most)
     rows = store.cards_of(work, location_id, most)
     cards = [
         differences.listed(row.id_tag, is_blocked=row.is_blocked, expires_at=row.expires_at, now=work.now)
@@ -449,7 +488,7 @@ def _draft(work: Work, charger_id: str, version: int | None, is_whole: bool) -> 
     location_id = chargers.places(work, [charger_id])[0].location_id
     row = store.find_lists(work, [charger_id])[charger_id]
     most = min(CARDS_DEFAULT if row.cards_max is None else row.cards_max, CARDS_MOST)
-    wanted, left_out = _wanted(work, location_id, most)
+    wanted, left_out = _wanted(work, row, location_id, most)
     held = None
     if not is_whole and row.version is not None and row.version == version and _is_same(row, location_id):
         held = {card.tag_key: _listed(card) for card in store.held(work, charger_id)}

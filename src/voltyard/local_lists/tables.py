@@ -27,6 +27,11 @@ local_lists = sa.Table(
     sa.Column("checked_at", UtcTime),
     sa.Column("forget_at", UtcTime),
     sa.Column("busy_until", UtcTime),
+    # Who decides about cards in the place of the location: the link of a Billing operator, the cards that it
+    # wants in the list, packed, and the version that it gave them.
+    sa.Column("author_id", sa.String(40)),
+    sa.Column("authored", sa.Text),
+    sa.Column("authored_version", sa.Integer, nullable=False, server_default="0"),
 )
 
 local_list_cards = sa.Table(

@@ -58,6 +58,10 @@ def permissions(work: Work, location_id: str | None) -> frozenset[Permission]:
         return frozenset(Permission)
     if location_id is None or work.actor.kind is Kind.CHARGER:
         return frozenset()
+    if work.actor.kind is Kind.LINK:
+        # What it may have a charger do is decided by its role, before anything comes here.
+        is_here = work.actor.location_id == location_id
+        return frozenset({Permission.VIEW, Permission.CONTROL}) if is_here else frozenset()
     rows = store.accesses(work, location_id, work.actor.team_ids)
     return allowed([Access(Level(row.level), row.is_owner, row.until_at) for row in rows], work.now)
 

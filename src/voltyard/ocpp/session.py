@@ -128,6 +128,7 @@ class _Ask(msgspec.Struct):
     timeout_s: float
     deadline: float
     id_raw: bytes = b""
+    message_id: str = ""
 
 
 class _Waiting:
@@ -283,15 +284,19 @@ class Session:
         origin: str,
         timeout_s: float,
         now: float,
+        message_id: str = "",
     ) -> Effects:
         """Ask the peer, at once or when the lane is free; exactly one effect will carry the token back.
 
-        Raises: TooMany when too many asks wait already, in all or of this origin.
+        ``message_id`` is one of the caller's own, by which a peer knows again what is said a second time;
+        it must not look like one of this connection. Raises: TooMany when too many asks wait already, in
+        all or of this origin.
         """
         assert timeout_s > 0, timeout_s
+        assert len(message_id) <= frames.MESSAGE_ID_LENGTH_MAX, message_id
         if self._over:
             return [Dropped(token, UNSENT)]
-        ask = _Ask(token, action, payload, origin, timeout_s, now + timeout_s)
+        ask = _Ask(token, action, payload, origin, timeout_s, now + timeout_s, message_id=message_id)
         if self._may_send() and not self._waiting:
             return [self._sent(ask, now)]
         self._waiting.put(ask, priority)
@@ -441,8 +446,10 @@ class Session:
         return self._theirs is None or not self._half_duplex
 
     def _sent(self, ask: _Ask, now: float) -> SendAsk:
-        self._asked += 1
-        message_id = f"{self._prefix}{self._asked}"
+        message_id = ask.message_id
+        if not message_id:
+            self._asked += 1
+            message_id = f"{self._prefix}{self._asked}"
         ask.id_raw = b'"%b"' % message_id.encode()
         ask.deadline = now + ask.timeout_s
         self._open = ask

@@ -26,7 +26,17 @@ from voltyard.kernel.limits import CALL_DEADLINE_S, CLOCK_SKEW_S, SAMPLES_PAGE_M
 from voltyard.locations.access import Permission
 from voltyard.locations.service import permissions
 from voltyard.reservations import service as reservations
-from voltyard.speech import Ended, FlawTold, Metered, Priority, Reading, StartCharging, Started, StopCharging
+from voltyard.speech import (
+    Ended,
+    FlawTold,
+    Metered,
+    Priority,
+    Reading,
+    StartCharging,
+    Started,
+    StopCharging,
+    Verdict,
+)
 from voltyard.transactions import pending, store
 from voltyard.transactions.events import TransactionChanged
 
@@ -323,6 +333,15 @@ def _emit(work: Work, row: Any, what: str) -> None:
     )
 
 
+def set_verdict(work: Work, number: int, verdict: Verdict) -> None:
+    """Keep what was decided about the card of a transaction after it was recorded; for the system."""
+    assert work.actor.is_system
+    store.set_verdict(work, number, verdict.value)
+    row = store.find_by_numbers(work, [number]).get(number)
+    if row is not None:
+        _emit(work, row, "judged")
+
+
 # --- readings -------------------------------------------------------------------------------------
 
 
@@ -351,8 +370,8 @@ def _sample(
     }
 
 
-def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
-    """Store readings and tie them to their transactions.
+def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> list[int | None]:
+    """Store readings and tie them to their transactions; return the number of each one's, if it has any.
 
     A reading after the end joins the ended transaction and never revives it; one with a number that
     is not its charger's, or with none, joins the connector's open transaction, if any (quirk Q42).
@@ -372,6 +391,7 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     latest: dict[int, dict[str, Any]] = {}
     begun: dict[int, int] = {}
     odd: list[FlawTold] = []
+    numbers: list[int | None] = []
     for place, said in metered:
         row: Any = open_by_number.get(said.number) if said.number is not None else None
         if row is None and said.number is not None:
@@ -379,6 +399,7 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
         if row is None or row.charger_id != place.charger_id:
             row = open_by_connector.get((place.charger_id, said.connector))
         number = row.number if row is not None else None
+        numbers.append(number)
         if said.number is not None and said.number > 0:
             if number != said.number:
                 odd.append(_flaw("foreign_meter_values", place, said))
@@ -404,6 +425,7 @@ def meter(work: Work, metered: Sequence[tuple[Place, Metered]]) -> None:
     store.set_begun(work, [{"key": number, "start_wh": start_wh} for number, start_wh in begun.items()])
     store.set_metered(work, list(latest.values()))
     _find(work, odd)
+    return numbers
 
 
 def _has_register(readings: Sequence[Reading]) -> bool:
@@ -476,8 +498,8 @@ def _highest(row: Any, start_wh: int | None, at: datetime, heard_at: datetime) -
 # --- the end --------------------------------------------------------------------------------------
 
 
-def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
-    """Record stops; return the tag of each transaction's start, None for an orphan.
+def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[int | None]:
+    """Record stops; return the number of the transaction that each one ended, None for an orphan.
 
     A repeated stop changes nothing. A late stop of a transaction that was closed by estimate puts the
     true values in. A number that is not one of the charger's own (0, -1, stale: quirk Q38, errata
@@ -492,7 +514,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
     values: dict[int, dict[str, Any]] = {}
     orphans: list[dict[str, Any]] = []
     sample_rows: list[dict[str, Any]] = []
-    tags: list[str | None] = []
+    numbers: list[int | None] = []
     odd: list[FlawTold] = []
     for place, said in ended:
         row = by_number.get(said.number)
@@ -503,7 +525,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
             meant = _resolve(candidates, place, said, work.now) if key not in seen else None
             if meant is None and named is not None:
                 if not _was_an_instant(named, said):
-                    tags.append(named.id_tag)
+                    numbers.append(named.number)
                     continue
                 row = named
             else:
@@ -512,7 +534,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
                 orphans.append(_orphan(work, place, said, key, meant))
                 row = meant
                 seen.add(key)
-        tags.append(row.id_tag if row is not None else None)
+        numbers.append(row.number if row is not None else None)
         if row is None:
             continue
         sample_rows.extend(
@@ -529,7 +551,7 @@ def end(work: Work, ended: Sequence[tuple[Place, Ended]]) -> list[str | None]:
     store.insert_orphans(work, orphans)
     store.set_ended(work, list(values.values()))
     _find(work, odd)
-    return tags
+    return numbers
 
 
 def _is_stray(row: Any, place: Place, said: Ended) -> bool:

@@ -142,6 +142,11 @@ def set_told(work: Work, number: int, **values: Any) -> None:
     work.run(sa.update(transactions).where(transactions.c.number == number).values(**values))
 
 
+def set_verdict(work: Work, number: int, verdict: str) -> None:
+    """Put in what was decided about the card of a transaction."""
+    work.run(sa.update(transactions).where(transactions.c.number == number).values(verdict=verdict))
+
+
 def registers_since(work: Work, charger_id: str, connector: int, since_at: datetime) -> list[float]:
     """Return the first and the last register that a connector told outside transactions since an instant."""
     query = sa.select(samples.c.energy_wh).where(

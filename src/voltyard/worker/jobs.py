@@ -26,6 +26,9 @@ from voltyard.kernel.log import logger
 from voltyard.kernel.wire import Message, decode
 from voltyard.local_lists import service as local_lists
 from voltyard.local_lists.events import SyncList
+from voltyard.operators import authority, limits
+from voltyard.operators import service as operators
+from voltyard.operators.events import Attune, Compose, EndRefused
 from voltyard.reservations import service as reservations
 from voltyard.reservations.events import ReservationOver, ReservationWithdrawn
 from voltyard.transactions import pending
@@ -40,6 +43,7 @@ async def charger_moved(ctx: Context, message: ChargerMoved) -> None:
     """Take out of a charger what it was given for the place where it stood before."""
     await local_lists.moved(ctx, message)
     await reservations.moved(ctx, message)
+    await operators.charger_moved(ctx, message)
 
 
 JOBS: Mapping[type[Message], Do] = MappingProxyType(
@@ -59,6 +63,9 @@ JOBS: Mapping[type[Message], Do] = MappingProxyType(
         runs.CarryOnRun: runs.carry_on,
         certificates.SignFor: certificates.sign_for,
         certificates.AskRenewal: certificates.ask_renewal,
+        Compose: limits.compose,
+        EndRefused: authority.end_refused,
+        Attune: authority.attune,
     }
 )
 """Every kind of job, and the function of its room that does it."""
@@ -73,6 +80,7 @@ PATIENT: Final = frozenset(
         parameters.SendParameters,
         firmware.BringFirmware,
         certificates.AskRenewal,
+        Compose,
     )
 )
 """What many chargers may need at once, and nobody waits for: it leaves room for all the rest.

@@ -16,6 +16,7 @@ from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import LEASE_BEAT_S
 from voltyard.kernel.log import logger
+from voltyard.operators import serving
 from voltyard.worker.jobs import Jobs
 
 ACTOR = system("worker")
@@ -34,6 +35,8 @@ async def keep_house(ctx: Context) -> None:
     kept = {"days": ctx.settings.call_log_days, "bytes_max": int(ctx.settings.call_log_gib * GIB)}
     while await ctx.db.work(ACTOR, calls.prune, **kept):
         pass  # in bites, so that nobody waits long for the writer
+    while await ctx.db.work(ACTOR, serving.forget_old, days=ctx.settings.call_log_days):
+        pass
     await transfers.forget_old(ctx)
     while await ctx.db.work(ACTOR, commands.forget_own):
         pass

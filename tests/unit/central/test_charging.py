@@ -37,7 +37,7 @@ async def test_stops_are_always_answered_well(ctx):
     one, two = await make_places(ctx, 2)
     (reply,) = await handle(ctx, charging.started, (one, Started(1, "GOOD", 5)))
     said = [(one, Ended(reply.number, 105)), (two, Ended(reply.number, 9)), (two, Ended(0, 9))]
-    assert await handle(ctx, charging.ended, *said) == [Judged()] * 3
+    assert await handle(ctx, charging.ended, *said) == [Judged(number=reply.number), Judged(), Judged()]
     found = (await listed(ctx))[reply.number]
     assert (found.energy_wh, found.is_active) == (100, False), "another charger's stop changes nothing"
 

@@ -188,11 +188,12 @@ async def test_a_charge_from_boot_to_end(served):
     started = await say(served, charger.id, Started(1, "ABCD1234", 100, now))
     assert (started.verdict, started.number > 0) == (Verdict.ACCEPTED, True)
     assert await say(served, charger.id, Started(1, "ABCD1234", 100, now)) == started
-    assert (
-        await say(served, charger.id, Metered(1, started.number, (Reading(now, energy_wh=150.0),)))
-        == Thanks()
+    assert await say(
+        served, charger.id, Metered(1, started.number, (Reading(now, energy_wh=150.0),))
+    ) == Thanks(started.number)
+    assert await say(served, charger.id, Ended(started.number, 300, now, "Local")) == Judged(
+        number=started.number
     )
-    assert await say(served, charger.id, Ended(started.number, 300, now, "Local")) == Judged()
     (found,) = await served.db.read(ACTOR, transactions.list_transactions, charger_id=charger.id)
     assert (found.energy_wh, found.is_active, found.stop_reason) == (200, False, "Local")
     shown = await see(served, charger.id)
@@ -225,6 +226,8 @@ async def test_one_batch_holds_every_kind_and_replies_keep_their_order(ctx):
     replies = await ctx.db.work(
         ACTOR, hear, [heard(charger.id, what) for charger, what in zip(many, said, strict=True)]
     )
+    assert all(each.deferred is None for each in replies), "no Billing operator has a say"
+    replies = [each.replied for each in replies]
     numbers = [each.number for each in replies]
     assert numbers == sorted(set(numbers))
     replies = [each.reply for each in replies]

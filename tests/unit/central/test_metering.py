@@ -16,8 +16,12 @@ async def test_readings_join_their_transactions_and_all_are_thanked_for(ctx):
     starts = await handle(ctx, charging.started, *((place, start) for place in places))
     readings = tuple(Reading(now + timedelta(seconds=n), energy_wh=1_000.0 + n) for n in (1, 2))
     said = [Metered(1, each.number, readings) for each in starts]
-    assert await handle(ctx, metering.metered, *zip(places, said, strict=True)) == [Thanks()] * 3
-    assert await handle(ctx, metering.metered, *zip(places, said, strict=True)) == [Thanks()] * 3
+    assert await handle(ctx, metering.metered, *zip(places, said, strict=True)) == [
+        Thanks(each.number) for each in starts
+    ]
+    assert await handle(ctx, metering.metered, *zip(places, said, strict=True)) == [
+        Thanks(each.number) for each in starts
+    ]
     for found in await ctx.db.read(SYSTEM, transactions.list_transactions):
         assert found.energy_wh == 2
         assert len(await ctx.db.read(SYSTEM, transactions.samples, found.id)) == 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from voltyard.central.batch import Batch
+from voltyard.kernel.batch import Batch
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work

@@ -1,4 +1,4 @@
-"""Group commit: what arrives while one Work commits shares the next one.
+"""Group commit, for the desk and the lines: what arrives while one Work commits shares the next one.
 
 Nobody waits for company: an idle batch runs at once with a single item, a busy one fills up by
 itself, up to ``BATCH_MAX``. A batch that fails is repeated item by item, so that a bad one hurts
@@ -48,10 +48,14 @@ class Batch(Generic[Item, Result]):
 
         Raises: whatever ``handle`` raises for this item alone.
         """
+        return await self.put(item)
+
+    def put(self, item: Item) -> asyncio.Future[Result]:
+        """Hand in an item; what is returned is done once it is committed, or has failed."""
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         self._ready.set()
-        return await done
+        return done
 
     async def run(self) -> None:
         """Commit batch after batch, until cancelled."""

@@ -1,0 +1,63 @@
+"""Reads the log for all lines of a process together: one look at its end serves whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from voltyard.kernel.context import Context
+from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.limits import LINE_WINDOW
+from voltyard.kernel.log import logger
+from voltyard.operators import serving
+from voltyard.operators.serving import Fed
+
+PAUSE_S = 1.0
+READ_MAX = 1_000
+"""Sayings of all chargers together that are read at once."""
+
+Take = Callable[[Fed], None]
+
+assert LINE_WINDOW <= READ_MAX
+
+
+class Feeder:
+    """Gathers what lines want of the log while a read is under way, and reads it all at once."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._wanted: dict[str, tuple[str, int, Take]] = {}
+        self._ready = asyncio.Event()
+        self._log = logger("lines")
+
+    def want(self, link_id: str, charger_id: str, after: int, take: Take) -> None:
+        """Have ``take`` called with what the charger said after a number; a newer wish replaces this one."""
+        self._wanted[link_id] = (charger_id, after, take)
+        self._ready.set()
+
+    def forget(self, link_id: str) -> None:
+        """Read nothing more for a link."""
+        self._wanted.pop(link_id, None)
+
+    async def run(self) -> None:
+        """Read, until cancelled."""
+        while True:
+            while not self._wanted:
+                self._ready.clear()
+                await self._ready.wait()
+            await asyncio.sleep(0)  # others that the same event woke want something too
+            wanted, self._wanted = self._wanted, {}
+            asked = {link_id: (charger_id, after) for link_id, (charger_id, after, _) in wanted.items()}
+            try:
+                found, is_more = await self._ctx.db.read(serving.ACTOR, serving.feed, asked, limit=READ_MAX)
+            except VoltyardError as wrong:
+                self._log.warning("the log could not be read", why=str(wrong))
+                await self._ctx.clock.sleep(PAUSE_S)
+                self._wanted = wanted | self._wanted
+                continue
+            for link_id, (charger_id, after, take) in wanted.items():
+                fed = found[link_id]
+                if is_more and not fed.said:  # others took all the room
+                    self._wanted.setdefault(link_id, (charger_id, after, take))
+                else:
+                    take(fed)

@@ -1,0 +1,176 @@
+"""Who decides about a card: the Billing operator, else what it said before, else the owner's rule.
+
+The desk commits what a charger said first, with the verdict of the location's own cards. Then it comes here
+with those sayings that a Billing operator decides about, and answers the charger with what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from voltyard.cards.service import tag_key
+from voltyard.chargers import commands, effects
+from voltyard.chargers.service import Place
+from voltyard.kernel.actor import link as link_actor
+from voltyard.kernel.actor import system
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work
+from voltyard.kernel.errors import Unavailable, VoltyardError
+from voltyard.kernel.limits import AUTHORISE_BUDGET_S, PREAUTHORISED_S, VERDICT_DAYS
+from voltyard.kernel.log import logger
+from voltyard.local_lists import service as local_lists
+from voltyard.operators import serving, store
+from voltyard.operators.events import Attune, Authorise, Deliver, EndRefused, Verdicted
+from voltyard.speech import (
+    Fallback,
+    Judged,
+    MayCharge,
+    Priority,
+    Said,
+    StartCharging,
+    Started,
+    StopCharging,
+    VendorReply,
+    VendorTold,
+    Verdict,
+)
+from voltyard.transactions import service as transactions
+
+ACTOR: Final = system("authority")
+VERDICT_LIFE: Final = timedelta(days=VERDICT_DAYS)
+DECIDED: Final = (MayCharge, Started, VendorTold)
+"""What a Billing operator is asked about before the charger is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """That a Billing operator decides about a saying, and what counts if it is silent."""
+
+    link_id: str
+    location_id: str
+    id_tag: str
+    silent: Verdict | None
+    """None: the location's own verdict counts."""
+    is_known: bool = False
+    """It need not be asked: it asked for this start itself."""
+    expires_at: datetime | None = None
+    parent_tag: str | None = None
+
+
+def defer(work: Work, items: Sequence[tuple[Place, Said]]) -> dict[int, Deferred]:
+    """Return which of these sayings a Billing operator decides about, by their place in the row."""
+    asked = [index for index, (_, said) in enumerate(items) if isinstance(said, DECIDED)]
+    if not asked:
+        return {}
+    links = store.billing_links(work, {items[index][0].charger_id for index in asked})
+    return {
+        index: _deferred(work, links[items[index][0].charger_id], items[index])
+        for index in asked
+        if items[index][0].charger_id in links
+    }
+
+
+def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
+    place, said = item
+    if not isinstance(said, MayCharge | Started):
+        return Deferred(row.id, row.location_id, "", None)
+    since_at = work.now - timedelta(seconds=PREAUTHORISED_S)
+    awaits = effects.awaited(StartCharging(said.id_tag)) or ""
+    if store.was_asked(work, place.charger_id, row.id, awaits, since_at):
+        is_known = isinstance(said, MayCharge)  # a start is delivered all the same
+        return Deferred(row.id, row.location_id, said.id_tag, Verdict.ACCEPTED, is_known=is_known)
+    found = store.find_verdict(work, row.id, tag_key(said.id_tag)[:64])
+    if found is not None and _counts(found, work.now):
+        return Deferred(
+            row.id, row.location_id, said.id_tag, Verdict.ACCEPTED,
+            expires_at=found.expires_at, parent_tag=found.parent_tag,
+        )  # fmt: skip
+    rule = Fallback(row.fallback)
+    silent = {Fallback.REFUSE: Verdict.INVALID, Fallback.ALL: Verdict.ACCEPTED}.get(rule)
+    return Deferred(row.id, row.location_id, said.id_tag, silent)
+
+
+def _counts(found: Any, now: datetime) -> bool:
+    """Say whether an acceptance of before still counts."""
+    return now - found.at <= VERDICT_LIFE and (found.expires_at is None or found.expires_at > now)
+
+
+async def judge(ctx: Context, deferred: Deferred, own: Judged, call_number: int) -> Judged:
+    """Return what a charger is answered about a card; ``own`` is what the location's cards say.
+
+    Whatever the verdict on a start, the transaction stands; a refusal has the charger end it as its
+    StopTransactionOnInvalidId says (OCPP 1.6 §9.1.25).
+    """
+    told = Verdicted()
+    if not deferred.is_known:
+        asked = Deliver(call_number) if own.number is not None else Authorise(deferred.id_tag)
+        told = await _ask(ctx, deferred.link_id, asked)
+    if told.verdict is not None:
+        await ctx.db.work(
+            ACTOR,
+            serving.judged,
+            deferred.link_id,
+            deferred.id_tag,
+            told.verdict,
+            told.expires_at,
+            told.parent_tag,
+        )
+        found = Judged(told.verdict, own.number, told.expires_at, told.parent_tag)
+    elif deferred.silent is None:
+        found = own
+    else:
+        found = Judged(deferred.silent, own.number, deferred.expires_at, deferred.parent_tag)
+    if own.number is not None and found.verdict is not own.verdict and found.verdict is not None:
+        await ctx.db.work(ACTOR, transactions.set_verdict, own.number, found.verdict)
+    return found
+
+
+async def vendor_reply(ctx: Context, deferred: Deferred, own: VendorReply, call_number: int) -> VendorReply:
+    """Return what a charger's vendor message is answered: the Billing operator's word, if it has one."""
+    told = await _ask(ctx, deferred.link_id, Deliver(call_number))
+    return told.vendor or own
+
+
+async def _ask(ctx: Context, link_id: str, asked: Deliver | Authorise) -> Verdicted:
+    verb = "deliver" if isinstance(asked, Deliver) else "authorise"
+    try:
+        return await ctx.bus.request(f"line.{link_id}.{verb}", asked, Verdicted, timeout_s=AUTHORISE_BUDGET_S)
+    except Unavailable:
+        return Verdicted()
+    except VoltyardError as wrong:
+        logger("authority").warning("a billing operator was not asked", link=link_id, code=wrong.code())
+        return Verdicted()
+
+
+async def end_refused(ctx: Context, message: EndRefused) -> None:
+    """End a transaction whose card was refused too late to tell its charger, unless it is told to go on."""
+    found = await ctx.db.read(ACTOR, _still_runs, message)
+    if found is None:
+        return
+    actor = link_actor(message.link_id, found)
+    await commands.ask(ctx, actor, message.charger_id, StopCharging(message.number), priority=Priority.STOP)
+
+
+def _still_runs(work: Work, message: EndRefused) -> str | None:
+    """Return the location of a transaction that has to end, None where it need not."""
+    link = store.find_link(work, message.link_id)
+    running = {row.number for row in store.list_running(work, message.charger_id)}
+    if link is None or message.number not in running:
+        return None
+    told = store.find_reported(work, message.charger_id, "stoptransactiononinvalidid")
+    if told is not None and told.strip().lower() == "false":
+        return None
+    return str(link.location_id)
+
+
+async def attune(ctx: Context, message: Attune) -> None:
+    """Have a charger forget cards that another party accepted, and keep what the present one wants."""
+    await ctx.db.work(ACTOR, _attune, message.charger_id)
+
+
+def _attune(work: Work, charger_id: str) -> None:
+    link = store.billing_links(work, [charger_id]).get(charger_id)
+    local_lists.set_author(work, charger_id, link.id if link is not None else None)

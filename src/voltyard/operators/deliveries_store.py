@@ -1,0 +1,111 @@
+"""All SQL of what operators were sent and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from voltyard.chargers.tables import calls
+from voltyard.kernel.db import Work
+from voltyard.operators.tables import deliveries
+
+Row = sa.Row[Any]
+
+OPEN = ("retrying", "held", "parked")
+_shown = sa.select(deliveries, calls.c.payload.label("said"), calls.c.at.label("said_at")).outerjoin(
+    calls, calls.c.number == deliveries.c.call_number
+)
+
+
+def insert_deliveries(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add deliveries; all rows with the same columns."""
+    work.insert_many(deliveries, rows)
+
+
+def set_delivery(work: Work, link_id: str, number: int, **values: Any) -> int:
+    """Change a delivery of a link; return how many there were."""
+    return work.run(
+        sa.update(deliveries)
+        .where(deliveries.c.number == number, deliveries.c.link_id == link_id)
+        .values(**values)
+    )
+
+
+def find_delivery(work: Work, link_id: str, number: int) -> Row | None:
+    """Return a delivery with what the charger said."""
+    return work.row(_shown.where(deliveries.c.link_id == link_id, deliveries.c.number == number))
+
+
+def list_deliveries(
+    work: Work,
+    link_id: str,
+    *,
+    statuses: Collection[str] = (),
+    actions: Collection[str] = (),
+    hidden: Collection[str] = (),
+    is_inward: bool | None = None,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int,
+) -> list[Row]:
+    """Return deliveries of a link: the newest first before a number, or the next after one."""
+    query = _shown.where(deliveries.c.link_id == link_id).limit(limit)
+    if statuses:
+        query = query.where(deliveries.c.status.in_(statuses))
+    if actions:
+        query = query.where(deliveries.c.action.in_(actions))
+    if hidden:
+        query = query.where(deliveries.c.action.not_in(hidden))
+    if is_inward is not None:
+        query = query.where(deliveries.c.is_inward.is_(is_inward))
+    if before is not None:
+        query = query.where(deliveries.c.number < before)
+    if after is not None:
+        return list(work.rows(query.where(deliveries.c.number > after).order_by(deliveries.c.number)))
+    return list(work.rows(query.order_by(deliveries.c.number.desc())))
+
+
+def list_of_call(work: Work, call_number: int) -> list[Row]:
+    """Return what became of one saying at every operator."""
+    return list(
+        work.rows(_shown.where(deliveries.c.call_number == call_number).order_by(deliveries.c.number))
+    )
+
+
+def list_open(work: Work, link_id: str, *, limit: int = 1_000) -> list[Row]:
+    """Return what a link still owes its operator beyond its cursor, in the order in which it was said."""
+    return list(
+        work.rows(
+            _shown.where(deliveries.c.link_id == link_id, deliveries.c.status.in_(OPEN))
+            .order_by(deliveries.c.call_number, deliveries.c.number)
+            .limit(limit)
+        )
+    )
+
+
+def count_open(work: Work, link_ids: Collection[str]) -> dict[str, int]:
+    """Count what links still owe beyond their cursors."""
+    rows = work.rows(
+        sa.select(deliveries.c.link_id, sa.func.count().label("many"))
+        .where(deliveries.c.link_id.in_(link_ids), deliveries.c.status.in_(OPEN))
+        .group_by(deliveries.c.link_id)
+    )
+    return {row.link_id: row.many for row in rows}
+
+
+def delete_old(work: Work, before: datetime, most: int) -> int:
+    """Forget some of what was delivered before an instant; what is still owed stays."""
+    first = sa.select(deliveries.c.number, deliveries.c.at, deliveries.c.status)
+    oldest = first.order_by(deliveries.c.number).limit(most).subquery()
+    numbers = [
+        row.number
+        for row in work.rows(
+            sa.select(oldest.c.number).where(oldest.c.at < before, oldest.c.status.not_in(OPEN))
+        )
+    ]
+    if numbers:
+        work.run(sa.delete(deliveries).where(deliveries.c.number.in_(numbers)))
+    return len(numbers)

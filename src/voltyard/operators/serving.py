@@ -1,0 +1,502 @@
+"""What the lines read and note: links as they are served, what is next for them, what became of it.
+
+For the system: lines act for no person. A record tells of one message between an operator and us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from voltyard.cards.service import tag_key
+from voltyard.chargers import calls
+from voltyard.chargers.calls import Said
+from voltyard.chargers.events import subject
+from voltyard.kernel import jobs
+from voltyard.kernel.actor import Actor, system
+from voltyard.kernel.actor import link as link_actor
+from voltyard.kernel.db import Work
+from voltyard.operators import deliveries_store, store
+from voltyard.operators.events import Compose, EndRefused, LinkChanged
+from voltyard.operators.service import words
+from voltyard.speech import Role, Verdict
+
+ACTOR: Final = system("lines")
+PAYLOAD_MAX = 65_536
+ANSWER_MAX = 16_384
+NOTE_MAX = 200
+REASON_MAX = 300
+LATEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A link as a line serves it; secrets are sealed for ``seal_of(id, …)``."""
+
+    id: str
+    charger_id: str
+    location_id: str
+    name: str
+    url: str
+    is_identity_appended: bool
+    identity: str
+    role: Role
+    username: str
+    password_sealed: str | None
+    password_next_sealed: str | None
+    certificate_pem: str | None
+    key_sealed: str | None
+    authority_pem: str | None
+    tag_alias: str
+    is_boot_on_connect: bool
+    consents: tuple[str, ...]
+    cursor: int
+    attached_number: int
+    is_leaving: bool
+    via: tuple[str, ...]
+    keys: Mapping[str, str]
+    blocked: frozenset[int]
+    """Transactions of which something was refused, so that what follows has to wait."""
+
+    def key(self, name: str) -> str:
+        """Return a configuration key of the link's own, empty where it has none of that name."""
+        wanted = name.casefold()
+        return next((text for key, text in self.keys.items() if key.casefold() == wanted), "")
+
+    @property
+    def actor(self) -> Actor:
+        """Return as whom the operator acts."""
+        return link_actor(self.id, self.location_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an operator may know of a charger at this instant."""
+
+    vendor: str
+    model: str
+    serial: str | None
+    box_serial: str | None
+    firmware: str | None
+    iccid: str | None
+    imsi: str | None
+    meter_type: str | None
+    meter_serial: str | None
+    is_online: bool
+    gone_at: datetime | None
+    statuses: tuple[tuple[int, str, str, str | None, str | None, datetime], ...]
+    """Connector, status, error, info, the vendor's error, and since when."""
+    running: tuple[tuple[int, int, datetime], ...]
+    """Number, connector and beginning of each transaction that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an operator knows of a transaction of ours."""
+
+    number: int
+    theirs: int | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A saying that was refused, or waits for one that was; ``number`` is its delivery's."""
+
+    number: int
+    said: Said
+    status: str
+    tries: int
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a delivery taught about a transaction; ``energy_wh`` and ``stopped_at`` are set by stops."""
+
+    number: int
+    state: str
+    theirs: int | None = None
+    verdict: str = ""
+    id_tag: str = ""
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    is_late_refusal: bool = False
+    """A Billing operator refused the card, and the charger was not told in the answer to its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message between an operator and us, and what became of it.
+
+    ``delivery`` is the delivery that is changed, None for a new one; ``cursor`` how far the link has come
+    with it. Without an action it only moves the cursor.
+    """
+
+    link_id: str
+    charger_id: str
+    cursor: int = 0
+    delivery: int | None = None
+    call_number: int | None = None
+    transaction_number: int | None = None
+    is_inward: bool = False
+    message_id: str = ""
+    action: str = ""
+    payload: str | None = None
+    note: str = ""
+    status: str = "done"
+    answer: str = ""
+    latency_ms: float | None = None
+    tries: int = 1
+    next_at: datetime | None = None
+    learned: Learned | None = None
+
+
+def find(work: Work, link_id: str) -> Serving | None:
+    """Return a link to serve, None where there is nothing to serve any more."""
+    row = store.find_link(work, link_id)
+    if row is None or row.is_over or row.location_id != row.charger_location_id:
+        return None
+    charger = store.find_charger(work, row.charger_id)
+    assert charger is not None
+    return Serving(
+        id=row.id,
+        charger_id=row.charger_id,
+        location_id=row.location_id,
+        name=row.name,
+        url=row.url,
+        is_identity_appended=row.is_identity_appended,
+        identity=row.identity,
+        role=Role(row.role),
+        username=row.username,
+        password_sealed=row.password_sealed,
+        password_next_sealed=row.password_next_sealed,
+        certificate_pem=row.certificate_pem,
+        key_sealed=row.key_sealed,
+        authority_pem=row.authority_pem,
+        tag_alias=row.tag_alias,
+        is_boot_on_connect=row.is_boot_on_connect,
+        consents=words(row.consents),
+        cursor=row.cursor,
+        attached_number=row.attached_number,
+        is_leaving=row.ended_at is not None,
+        via=words(charger.via or ""),
+        keys={each.name: each.value for each in store.list_keys(work, link_id)},
+        blocked=frozenset(
+            each.transaction_number
+            for each in deliveries_store.list_open(work, link_id)
+            if each.transaction_number is not None and _is_blocking(each.action)
+        ),
+    )
+
+
+def _is_blocking(action: str) -> bool:
+    return action in {"StartTransaction", "StopTransaction"}
+
+
+def list_served(work: Work, *, after: str = "", limit: int = 1_000) -> list[tuple[str, str]]:
+    """Return a page of the links to serve, each with its charger."""
+    return [(row.id, row.charger_id) for row in store.list_served(work, after=after, limit=limit)]
+
+
+def list_served_of(work: Work, charger_ids: Collection[str]) -> list[tuple[str, str]]:
+    """Return the links to serve of these chargers."""
+    return [(row.id, row.charger_id) for row in store.list_served_of(work, charger_ids)]
+
+
+def facts(work: Work, charger_id: str) -> Facts:
+    """Return what an operator may know of a charger."""
+    row = store.find_charger(work, charger_id)
+    assert row is not None
+    return Facts(
+        row.vendor or "Unknown",
+        row.model or "Unknown",
+        row.serial,
+        None,
+        row.firmware,
+        row.iccid,
+        row.imsi,
+        row.meter_type,
+        row.meter_serial,
+        is_online=row.session_id is not None,
+        gone_at=row.disconnected_at,
+        statuses=tuple(
+            (each.number, each.status, each.error, each.info, each.vendor_error, each.status_at)
+            for each in store.list_connectors(work, charger_id)
+        ),
+        running=tuple(
+            (each.number, each.connector, each.started_at) for each in store.list_running(work, charger_id)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a link stands when it connects: the end of the log, its charger, the readings told last."""
+
+    number: int
+    facts: Facts
+    latest: tuple[Said, ...]
+
+
+def situation(work: Work, link: Serving) -> Situation:
+    """Return where a link stands at one instant."""
+    return Situation(
+        calls.last_number(work),
+        facts(work, link.charger_id),
+        tuple(latest_readings(work, link.charger_id, link.cursor)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """A transaction that an operator believes to run, for its last word about it."""
+
+    theirs: int
+    meter_wh: int
+    id_tag: str
+
+
+def farewells(work: Work, link_id: str) -> list[Farewell]:
+    """Return what has to be ended for an operator that is disconnected."""
+    rows = [row for row in store.list_open_numbers(work, link_id) if row.theirs is not None]
+    registers = store.registers_of(work, [row.number for row in rows])
+    return [Farewell(row.theirs, registers.get(row.number, 0), row.id_tag) for row in rows]
+
+
+def known(work: Work, link_id: str, numbers: Collection[int]) -> dict[int, Known]:
+    """Return what an operator knows of transactions of ours, by our numbers."""
+    return {
+        row.number: Known(row.number, row.theirs, row.state)
+        for row in store.find_numbers(work, link_id, numbers)
+    }
+
+
+def ours(work: Work, link_id: str, theirs: int) -> int | None:
+    """Return our number of a transaction that an operator knows by its own, None for a strange one."""
+    row = store.find_theirs(work, link_id, theirs)
+    return None if row is None or row.state not in {"open", "refused"} else int(row.number)
+
+
+def theirs_of_running(work: Work, link_id: str) -> list[Known]:
+    """Return the transactions that an operator believes to run."""
+    return [Known(row.number, row.theirs, row.state) for row in store.list_open_numbers(work, link_id)]
+
+
+def verdict_of(work: Work, link_id: str, charger_id: str, call_number: int) -> str:
+    """Return what an operator said of the card of a start that it was told before; empty where it did not."""
+    number = calls.transaction_of(work, charger_id, call_number)
+    rows = store.find_numbers(work, link_id, [number]) if number is not None else []
+    return rows[0].verdict if rows else ""
+
+
+def latest_readings(work: Work, charger_id: str, cursor: int) -> list[Said]:
+    """Return the readings that were told last before a cursor."""
+    return calls.said_last(work, charger_id, "MeterValues", until=cursor, limit=LATEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What is next for a link: sayings in order, and what its operator knows of their transactions."""
+
+    said: tuple[Said, ...]
+    known: Mapping[int, Known]
+
+
+def feed(work: Work, wanted: Mapping[str, tuple[str, int]], *, limit: int) -> tuple[dict[str, Fed], bool]:
+    """Return what is next for links: each with its charger and its cursor.
+
+    The second value says that there is more: ask again. One read for all the links of a process.
+    """
+    lowest: dict[str, int] = {}
+    for charger_id, cursor in wanted.values():
+        lowest[charger_id] = min(cursor, lowest.get(charger_id, cursor))
+    rows = calls.said_after(work, lowest, limit=limit)
+    by_charger: dict[str, list[Said]] = {}
+    for row in rows:
+        by_charger.setdefault(row.charger_id, []).append(row)
+    found: dict[str, Fed] = {}
+    for link_id, (charger_id, cursor) in wanted.items():
+        said = tuple(row for row in by_charger.get(charger_id, ()) if row.number > cursor)
+        numbers = {row.transaction_number for row in said if row.transaction_number is not None}
+        found[link_id] = Fed(said, known(work, link_id, numbers) if numbers else {})
+    return found, len(rows) >= limit
+
+
+def list_owed(work: Work, link_id: str) -> tuple[list[Owed], dict[int, Known]]:
+    """Return what a link still owes beyond its cursor, in order; what was forgotten with the log is left
+    out.
+    """
+    rows = deliveries_store.list_open(work, link_id)
+    owed = [
+        Owed(
+            row.number,
+            Said(row.call_number, row.charger_id, row.action, row.said, row.said_at, row.transaction_number),
+            row.status,
+            row.tries,
+            row.next_at,
+        )
+        for row in rows
+        if row.said is not None
+    ]
+    numbers = {each.said.transaction_number for each in owed if each.said.transaction_number is not None}
+    return owed, known(work, link_id, numbers)
+
+
+def record(work: Work, records: Sequence[Record]) -> list[None]:
+    """Note messages of many links together, and how far each link has come."""
+    fresh = [_row(work, each) for each in records if each.action and each.delivery is None]
+    deliveries_store.insert_deliveries(work, fresh)
+    for each in records:
+        if each.delivery is not None:
+            deliveries_store.set_delivery(
+                work,
+                each.link_id,
+                each.delivery,
+                status=each.status,
+                answer=each.answer[:ANSWER_MAX],
+                at=work.now,
+                latency_ms=each.latency_ms,
+                tries=each.tries,
+                next_at=each.next_at,
+                note=each.note[:NOTE_MAX],
+                payload=each.payload,
+                message_id=each.message_id,
+            )
+    learned = [(each, each.learned) for each in records if each.learned is not None]
+    for one, what in learned:
+        _learn(work, one, what)
+    store.set_cursors(work, _highest(records))
+    told = {
+        each.link_id for each in records if each.status == "done" and not each.is_inward and each.call_number
+    }
+    store.set_delivered(work, told)
+    return [None] * len(records)
+
+
+def _highest(records: Sequence[Record]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in records:
+        if each.cursor:
+            found[each.link_id] = max(each.cursor, found.get(each.link_id, 0))
+    return found
+
+
+def _row(work: Work, each: Record) -> dict[str, Any]:
+    return {
+        "link_id": each.link_id,
+        "charger_id": each.charger_id,
+        "call_number": each.call_number,
+        "transaction_number": each.transaction_number,
+        "is_inward": each.is_inward,
+        "message_id": each.message_id[:64],
+        "action": each.action[:64],
+        "payload": None if each.payload is None else each.payload[:PAYLOAD_MAX],
+        "note": each.note[:NOTE_MAX],
+        "at": work.now,
+        "status": each.status,
+        "answer": each.answer[:ANSWER_MAX],
+        "latency_ms": each.latency_ms,
+        "tries": each.tries,
+        "next_at": each.next_at,
+    }
+
+
+def _learn(work: Work, one: Record, what: Learned) -> None:
+    before = next(iter(store.find_numbers(work, one.link_id, [what.number])), None)
+    energy_wh = None if what.stopped_at is None else store.energy_of(work, what.number)
+    store.upsert_numbers(
+        work,
+        [
+            {
+                "link_id": one.link_id,
+                "number": what.number,
+                "theirs": what.theirs if what.theirs is not None or before is None else before.theirs,
+                "state": what.state,
+                "verdict": what.verdict or (before.verdict if before is not None else ""),
+                "id_tag": what.id_tag[:64] or (before.id_tag if before is not None else ""),
+                "started_at": what.started_at or (before.started_at if before is not None else None),
+                "stopped_at": what.stopped_at,
+                "energy_wh": energy_wh,
+            }
+        ],
+    )
+    if what.is_late_refusal:
+        job = EndRefused(one.link_id, one.charger_id, what.number)
+        jobs.enqueue(work, job, key=f"end-refused:{what.number}")
+
+
+def judged(
+    work: Work,
+    link_id: str,
+    id_tag: str,
+    verdict: Verdict,
+    expires_at: datetime | None,
+    parent_tag: str | None,
+) -> None:
+    """Keep what a Billing operator said of a card: only acceptance counts while it is silent."""
+    if verdict is Verdict.ACCEPTED:
+        store.upsert_verdict(
+            work, link_id, tag_key(id_tag)[:64], expires_at=expires_at, parent_tag=parent_tag
+        )
+    else:
+        store.delete_verdict(work, link_id, tag_key(id_tag)[:64])
+
+
+def set_state(work: Work, link_id: str, state: str, reason: str) -> None:
+    """Note in which state the connection to an operator is, and why; the same again changes nothing."""
+    row = store.find_link(work, link_id)
+    if row is None or row.is_over or (row.state, row.reason) == (state, reason[:REASON_MAX]):
+        return
+    values: dict[str, Any] = {"reason": reason[:REASON_MAX]}
+    if row.state != state:
+        values |= {"state": state, "state_at": work.now}
+    store.set_link(work, link_id, **values)
+    work.emit(subject(row.location_id, row.charger_id), LinkChanged(link_id, row.charger_id, row.location_id))
+
+
+def keep_key(work: Work, link_id: str, name: str, value: str) -> None:
+    """Keep a configuration key of a link's own."""
+    store.upsert_key(work, link_id, name, value)
+
+
+def keep_password(work: Work, link_id: str, sealed: str) -> None:
+    """Keep the password that an operator told us to use from now on; the present one stays until it has."""
+    store.set_link(work, link_id, password_next_sealed=sealed)
+
+
+def confirm_password(work: Work, link_id: str, sealed: str) -> None:
+    """Take the new password for the only one: the operator has let us in with it."""
+    store.set_link(work, link_id, password_sealed=sealed, password_next_sealed=None)
+
+
+def set_inoperative(work: Work, link_id: str, connector: int, *, is_operative: bool) -> bool:
+    """Note whether an operator wants a connector in use; return whether all who have a say want it so."""
+    row = store.find_link(work, link_id)
+    assert row is not None
+    wished = set(words(row.inoperative))
+    wished = wished - {str(connector)} if is_operative else wished | {str(connector)}
+    if connector == 0 and is_operative:
+        wished = set()
+    store.set_link(work, link_id, inoperative=",".join(sorted(wished)))
+    others = [each for each in store.links_of(work, row.charger_id) if each.id != link_id]
+    against = {word for each in others for word in words(each.inoperative)}
+    return not ({str(connector), "0"} & (against | wished))
+
+
+def leave(work: Work, link_id: str) -> None:
+    """Note that nothing is left to do for a link that has ended."""
+    store.set_link(work, link_id, is_over=True, state="ended", state_at=work.now, password_sealed=None,
+                   password_next_sealed=None, key_sealed=None)  # fmt: skip
+
+
+def note_limits(work: Work, charger_id: str) -> None:
+    """Have the limits of all operators brought to a charger."""
+    jobs.enqueue(work, Compose(charger_id), key=f"compose:{charger_id}")
+
+
+def forget_old(work: Work, *, days: int) -> int:
+    """Forget some of what operators were sent long ago; return how many, 0 when none are left."""
+    return deliveries_store.delete_old(work, work.now - timedelta(days=days), 5_000)

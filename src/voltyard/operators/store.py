@@ -1,0 +1,417 @@
+"""All SQL of the links: what they are, whom they serve, how far they have come."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from voltyard.chargers.tables import chargers, commands, connectors, parameters, presences
+from voltyard.kernel.bulk import among
+from voltyard.kernel.db import Work
+from voltyard.locations.access import Permission
+from voltyard.locations.service import visible
+from voltyard.operators.tables import (
+    composed_limits,
+    link_history,
+    link_keys,
+    link_numbers,
+    link_profiles,
+    link_reservations,
+    link_verdicts,
+    links,
+)
+from voltyard.transactions.tables import transactions
+
+Row = sa.Row[Any]
+
+_alive = sa.and_(links.c.ended_at.is_(None), links.c.location_id == chargers.c.location_id)
+_with_charger = sa.select(
+    links,
+    chargers.c.identity.label("charger_identity"),
+    chargers.c.name.label("charger_name"),
+    chargers.c.location_id.label("charger_location_id"),
+).join(chargers, chargers.c.id == links.c.charger_id)
+_billing = (
+    sa.select(
+        links.c.id, links.c.charger_id, links.c.location_id, links.c.fallback, links.c.tag_alias, links.c.name
+    )
+    .join(chargers, chargers.c.id == links.c.charger_id)
+    .where(among(links.c.charger_id, "charger_ids"), links.c.role == "billing", _alive)
+)
+_cursors = (
+    sa.update(links)
+    .where(
+        links.c.id == sa.bindparam("key"), links.c.cursor < sa.bindparam("new_cursor", type_=sa.BigInteger)
+    )
+    .values(cursor=sa.bindparam("new_cursor", type_=sa.BigInteger))
+)
+_delivered = (
+    sa.update(links)
+    .where(links.c.id == sa.bindparam("key"))
+    .values(delivered_at=sa.bindparam("at", type_=links.c.delivered_at.type))
+)
+
+
+def insert_link(work: Work, **values: Any) -> None:
+    """Add a link."""
+    work.insert(links, created_at=work.now, **values)
+
+
+def set_link(work: Work, link_id: str, **values: Any) -> None:
+    """Change columns of a link."""
+    work.run(sa.update(links).where(links.c.id == link_id).values(**values))
+
+
+def find_link(work: Work, link_id: str) -> Row | None:
+    """Return a link and where its charger stands now, whoever asks."""
+    return work.row(_with_charger.where(links.c.id == link_id))
+
+
+def list_links(work: Work, *, charger_id: str | None, after: str | None, limit: int) -> list[Row]:
+    """Return links that count and that the actor may see, oldest first."""
+    query = (
+        _with_charger.where(
+            _alive, links.c.location_id.in_(visible(work, work.actor, Permission.VIEW_SENSITIVE))
+        )
+        .order_by(links.c.id)
+        .limit(limit)
+    )
+    if charger_id:
+        query = query.where(links.c.charger_id == charger_id)
+    if after:
+        query = query.where(links.c.id > after)
+    return list(work.rows(query))
+
+
+def links_of(work: Work, charger_id: str) -> list[Row]:
+    """Return the links of a charger that count, oldest first, whoever asks."""
+    return list(work.rows(_with_charger.where(links.c.charger_id == charger_id, _alive).order_by(links.c.id)))
+
+
+def count_links(work: Work, *, charger_id: str = "", location_id: str = "") -> int:
+    """Count the links of a charger or of a location that have not ended."""
+    query = sa.select(sa.func.count()).select_from(links).where(links.c.ended_at.is_(None))
+    if charger_id:
+        query = query.where(links.c.charger_id == charger_id)
+    if location_id:
+        query = query.where(links.c.location_id == location_id)
+    return int(work.value(query))
+
+
+def end_strays(work: Work, charger_id: str) -> list[str]:
+    """End the links of a charger that were made elsewhere; return their ids."""
+    moved = (
+        sa.select(links.c.id)
+        .join(chargers, chargers.c.id == links.c.charger_id)
+        .where(
+            links.c.charger_id == charger_id,
+            links.c.ended_at.is_(None),
+            links.c.location_id.is_distinct_from(chargers.c.location_id),
+        )
+    )
+    found = [row.id for row in work.rows(moved)]
+    if found:
+        work.run(
+            sa.update(links)
+            .where(links.c.id.in_(found))
+            .values(ended_at=work.now, is_over=True, state="ended", state_at=work.now)
+        )
+    return found
+
+
+def billing_links(work: Work, charger_ids: Collection[str]) -> dict[str, Row]:
+    """Return the Billing link of each of these chargers that has one."""
+    return {row.charger_id: row for row in work.find(_billing, charger_ids=list(charger_ids))}
+
+
+def list_served(work: Work, *, after: str = "", limit: int) -> list[Row]:
+    """Return ids of links that a line has to serve: those that count, and those with a last word to say."""
+    return list(
+        work.rows(
+            sa.select(links.c.id, links.c.charger_id)
+            .join(chargers, chargers.c.id == links.c.charger_id)
+            .where(
+                links.c.is_over.is_(sa.false()),
+                links.c.location_id == chargers.c.location_id,
+                links.c.id > after,
+            )
+            .order_by(links.c.id)
+            .limit(limit)
+        )
+    )
+
+
+def list_served_of(work: Work, charger_ids: Collection[str]) -> list[Row]:
+    """Return the links to serve of these chargers."""
+    return list(
+        work.rows(
+            sa.select(links.c.id, links.c.charger_id)
+            .join(chargers, chargers.c.id == links.c.charger_id)
+            .where(
+                links.c.charger_id.in_(charger_ids),
+                links.c.is_over.is_(sa.false()),
+                links.c.location_id == chargers.c.location_id,
+            )
+        )
+    )
+
+
+def find_charger(work: Work, charger_id: str) -> Row | None:
+    """Return what an operator is told of a charger, and whether it is here."""
+    return work.row(
+        sa.select(
+            chargers,
+            presences.c.session_id,
+            presences.c.disconnected_at,
+            presences.c.via,
+        )
+        .outerjoin(presences, presences.c.charger_id == chargers.c.id)
+        .where(chargers.c.id == charger_id)
+    )
+
+
+def list_connectors(work: Work, charger_id: str) -> list[Row]:
+    """Return the states of a charger's connectors, the charger's own as number 0."""
+    return list(
+        work.rows(
+            sa.select(connectors).where(connectors.c.charger_id == charger_id).order_by(connectors.c.number)
+        )
+    )
+
+
+def list_running(work: Work, charger_id: str) -> list[Row]:
+    """Return the transactions of a charger that run."""
+    return list(
+        work.rows(
+            sa.select(transactions)
+            .where(transactions.c.charger_id == charger_id, transactions.c.ended_at.is_(None))
+            .order_by(transactions.c.number)
+        )
+    )
+
+
+def find_reported(work: Work, charger_id: str, key: str) -> str | None:
+    """Return what a charger told last of a configuration key, which is given in lower case."""
+    found: str | None = work.value(
+        sa.select(parameters.c.reported).where(parameters.c.charger_id == charger_id, parameters.c.key == key)
+    )
+    return found
+
+
+def list_reported(work: Work, charger_id: str) -> list[Row]:
+    """Return the configuration keys that a charger told since it came to where it is."""
+    return list(
+        work.rows(
+            sa.select(parameters.c.name, parameters.c.reported, parameters.c.is_readonly)
+            .join(chargers, chargers.c.id == parameters.c.charger_id)
+            .where(
+                parameters.c.charger_id == charger_id,
+                parameters.c.reported_at >= chargers.c.claimed_at,
+                parameters.c.is_unknown.is_(sa.false()),
+            )
+            .order_by(parameters.c.key)
+        )
+    )
+
+
+def energy_of(work: Work, number: int) -> int | None:
+    """Return how much energy a transaction of ours has counted, None before any register."""
+    row = work.row(sa.select(transactions).where(transactions.c.number == number))
+    if row is None or row.meter_start_wh is None or row.meter_last_wh is None:
+        return None
+    return int(row.meter_last_wh - row.meter_start_wh)
+
+
+def registers_of(work: Work, numbers: Collection[int]) -> dict[int, int]:
+    """Return the last register of transactions of ours, where one was read."""
+    rows = work.rows(
+        sa.select(transactions.c.number, transactions.c.meter_last_wh).where(
+            transactions.c.number.in_(numbers), transactions.c.meter_last_wh.is_not(None)
+        )
+    )
+    return {row.number: row.meter_last_wh for row in rows}
+
+
+def was_asked(work: Work, charger_id: str, link_id: str, awaits: str, since_at: datetime) -> bool:
+    """Say whether a link asked a charger for this since an instant, and was not refused."""
+    found = work.value(
+        sa.select(sa.func.count())
+        .select_from(commands)
+        .where(
+            commands.c.charger_id == charger_id,
+            commands.c.actor_kind == "link",
+            commands.c.actor_id == link_id,
+            commands.c.awaits == awaits,
+            commands.c.created_at >= since_at,
+        )
+    )
+    return bool(found)
+
+
+def set_cursors(work: Work, cursors: Mapping[str, int]) -> None:
+    """Move cursors on; none moves back."""
+    work.run_many(
+        _cursors, [{"key": link_id, "new_cursor": number} for link_id, number in sorted(cursors.items())]
+    )
+
+
+def set_delivered(work: Work, link_ids: Collection[str]) -> None:
+    """Note that these links have just delivered something."""
+    work.run_many(_delivered, [{"key": link_id, "at": work.now} for link_id in sorted(link_ids)])
+
+
+# --- transaction numbers --------------------------------------------------------------------------
+
+_numbers = sa.select(link_numbers).where(
+    link_numbers.c.link_id == sa.bindparam("link_id"), among(link_numbers.c.number, "numbers")
+)
+
+
+def find_numbers(work: Work, link_id: str, numbers: Collection[int]) -> list[Row]:
+    """Return what a link knows of these transactions of ours."""
+    return work.find(_numbers, link_id=link_id, numbers=sorted(set(numbers))) if numbers else []
+
+
+def find_theirs(work: Work, link_id: str, theirs: int) -> Row | None:
+    """Return the newest transaction that an operator knows by this number."""
+    return work.row(
+        sa.select(link_numbers)
+        .where(link_numbers.c.link_id == link_id, link_numbers.c.theirs == theirs)
+        .order_by(link_numbers.c.number.desc())
+        .limit(1)
+    )
+
+
+def list_numbers(work: Work, link_id: str, *, limit: int) -> list[Row]:
+    """Return the newest transactions that an operator was told of."""
+    return list(
+        work.rows(
+            sa.select(link_numbers)
+            .where(link_numbers.c.link_id == link_id)
+            .order_by(link_numbers.c.number.desc())
+            .limit(limit)
+        )
+    )
+
+
+def list_open_numbers(work: Work, link_id: str) -> list[Row]:
+    """Return the transactions that an operator believes to run."""
+    return list(
+        work.rows(
+            sa.select(link_numbers).where(
+                link_numbers.c.link_id == link_id, link_numbers.c.state.in_(("open", "refused"))
+            )
+        )
+    )
+
+
+def upsert_numbers(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what links know of transactions; all rows with the same columns."""
+    work.upsert(link_numbers, rows, key=("link_id", "number"))
+
+
+# --- keys, profiles, verdicts, history ------------------------------------------------------------
+
+
+def list_keys(work: Work, link_id: str) -> list[Row]:
+    """Return the configuration keys that are a link's own."""
+    return list(work.rows(sa.select(link_keys).where(link_keys.c.link_id == link_id)))
+
+
+def upsert_key(work: Work, link_id: str, name: str, value: str) -> None:
+    """Keep a configuration key of a link's own."""
+    row = {"link_id": link_id, "key": name.casefold(), "name": name, "value": value}
+    work.upsert(link_keys, [row], key=("link_id", "key"))
+
+
+def find_profiles(work: Work, link_id: str) -> str | None:
+    """Return the limits that an operator has set, packed."""
+    found: str | None = work.value(sa.select(link_profiles.c.body).where(link_profiles.c.link_id == link_id))
+    return found
+
+
+def upsert_profiles(work: Work, link_id: str, body: str) -> None:
+    """Keep the limits that an operator has set."""
+    row = {"link_id": link_id, "body": body, "changed_at": work.now}
+    work.upsert(link_profiles, [row], key=("link_id",))
+
+
+def find_verdict(work: Work, link_id: str, tag_key: str) -> Row | None:
+    """Return when an operator last accepted a card, if it did and has not refused it since."""
+    return work.row(
+        sa.select(link_verdicts).where(link_verdicts.c.link_id == link_id, link_verdicts.c.tag_key == tag_key)
+    )
+
+
+def upsert_verdict(work: Work, link_id: str, tag_key: str, **values: Any) -> None:
+    """Keep that an operator accepted a card."""
+    row = {"link_id": link_id, "tag_key": tag_key, "at": work.now, **values}
+    work.upsert(link_verdicts, [row], key=("link_id", "tag_key"))
+
+
+def delete_verdict(work: Work, link_id: str, tag_key: str) -> None:
+    """Forget that an operator accepted a card."""
+    work.run(
+        sa.delete(link_verdicts).where(link_verdicts.c.link_id == link_id, link_verdicts.c.tag_key == tag_key)
+    )
+
+
+def find_reservation(work: Work, link_id: str, theirs: int) -> str | None:
+    """Return the reservation that an operator knows by this number."""
+    found: str | None = work.value(
+        sa.select(link_reservations.c.reservation_id).where(
+            link_reservations.c.link_id == link_id, link_reservations.c.theirs == theirs
+        )
+    )
+    return found
+
+
+def upsert_reservation(work: Work, link_id: str, theirs: int, reservation_id: str) -> None:
+    """Keep which reservation an operator knows by this number."""
+    row = {"link_id": link_id, "theirs": theirs, "reservation_id": reservation_id}
+    work.upsert(link_reservations, [row], key=("link_id", "theirs"))
+
+
+def list_composed(work: Work, charger_id: str) -> list[Row]:
+    """Return what a charger was last given of the limits of all together."""
+    return list(
+        work.rows(
+            sa.select(composed_limits)
+            .where(composed_limits.c.charger_id == charger_id)
+            .order_by(composed_limits.c.connector)
+        )
+    )
+
+
+def upsert_composed(work: Work, **values: Any) -> None:
+    """Keep what a charger was given for a connector."""
+    work.upsert(composed_limits, [{**values, "sent_at": work.now}], key=("charger_id", "connector"))
+
+
+def delete_composed(work: Work, charger_id: str, connector: int) -> None:
+    """Forget what a charger was given for a connector."""
+    work.run(
+        sa.delete(composed_limits).where(
+            composed_limits.c.charger_id == charger_id, composed_limits.c.connector == connector
+        )
+    )
+
+
+def insert_history(work: Work, **values: Any) -> None:
+    """Add what somebody did to a link."""
+    work.insert(link_history, at=work.now, **values)
+
+
+def list_history(work: Work, link_id: str, *, limit: int) -> list[Row]:
+    """Return what was done to a link, newest first."""
+    return list(
+        work.rows(
+            sa.select(link_history)
+            .where(link_history.c.link_id == link_id)
+            .order_by(link_history.c.id.desc())
+            .limit(limit)
+        )
+    )

@@ -1,0 +1,148 @@
+"""Edits of a raw JSON object that leave every other byte as it was.
+
+An operator gets what a charger sent byte for byte, since meter values may be signed and a vendor's fields
+mean something to the vendor; only our numbers become the operator's. So nothing is decoded and written anew:
+the members of the object are found by their places. Of members with the same name the last one counts for
+whoever reads them, so that an edit concerns all of that name.
+
+Time is linear in the length and nothing recurses, whatever the depth.
+
+Invariants (property tests of the same names):
+all other bytes stay as they were · what is read from the result is what was put there ·
+no object that can be decoded is refused
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+_NAME: Final = msgspec.json.Decoder(str)
+
+# Possessive, so that a string without an end is given up at once.
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_OPENING: Final = re.compile(rb"[ \t\n\r]*+\{[ \t\n\r]*+")
+_KEY: Final = re.compile(rb"[ \t\n\r]*+(" + _STRING + rb")[ \t\n\r]*+:[ \t\n\r]*+", re.DOTALL)
+_PLAIN: Final = re.compile(_STRING + rb"|[^][{}:,\"\s]++", re.DOTALL)
+# A quote that begins no string ends the search, or each later one would be tried to the end again.
+_MARK: Final = re.compile(_STRING + rb"|[][{}\"]", re.DOTALL)
+_NEXT: Final = re.compile(rb"[ \t\n\r]*+([,}])")
+
+
+class _Member(NamedTuple):
+    """One member of the object: from after the comma before it to the comma after it."""
+
+    name: bytes
+    start: int
+    value_start: int
+    value_end: int
+    end: int
+
+
+def replaced(payload: bytes, changes: Mapping[str, bytes]) -> bytes:
+    """Return the object with other raw values for these names; a name that it lacks is not added.
+
+    Raises: ValueError when the payload is no JSON object.
+    """
+    is_changed = _among(changes)
+    parts: list[bytes] = []
+    done = 0
+    for member in _members(payload):
+        name = is_changed(member.name)
+        if name is not None:
+            parts += (payload[done : member.value_start], changes[name])
+            done = member.value_end
+    return b"".join((*parts, payload[done:])) if parts else payload
+
+
+def without(payload: bytes, names: Collection[str]) -> bytes:
+    """Return the object without the members of these names, each with the blanks and one comma around it.
+
+    Raises: ValueError when the payload is no JSON object.
+    """
+    is_dropped = _among(names)
+    members = list(_members(payload))
+    kept = [member for member in members if is_dropped(member.name) is None]
+    if len(kept) == len(members):
+        return payload
+    inside = b",".join(payload[member.start : member.end] for member in kept)
+    return payload[: members[0].start] + inside + payload[members[-1].end :]
+
+
+def value(payload: bytes, name: str) -> bytes | None:
+    """Return the raw value that counts for a name, None where the object lacks it.
+
+    Raises: ValueError when the payload is no JSON object.
+    """
+    is_wanted = _among((name,))
+    found = None
+    for member in _members(payload):
+        if is_wanted(member.name) is not None:
+            found = payload[member.value_start : member.value_end]
+    return found
+
+
+def _among(names: Collection[str]) -> Callable[[bytes], str | None]:
+    """Return what finds the name among these that a raw key spells, in whatever way it spells it."""
+    # A lone surrogate is no name that JSON could bear.
+    plain = {name.encode("utf-8", "replace"): name for name in names}
+
+    def spelt(raw: bytes) -> str | None:
+        inside = raw[1:-1]
+        if b"\\" not in inside:
+            return plain.get(inside)
+        try:
+            name = _NAME.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return name if name in names else None
+
+    return spelt
+
+
+def _members(payload: bytes) -> Iterator[_Member]:
+    """Yield the members of the object in their order."""
+    opening = _OPENING.match(payload)
+    if opening is None:
+        raise ValueError("the payload is not an object")
+    at = opening.end()
+    if payload[at : at + 1] == b"}":
+        return
+    # Blanks between the brace and the first key belong to that member, as those after a comma do.
+    at = payload.index(b"{") + 1
+    while True:
+        key = _KEY.match(payload, at)
+        if key is None:
+            raise ValueError("the object lacks a key")
+        value_end = _end_of_value(payload, key.end())
+        after = _NEXT.match(payload, value_end)
+        if after is None:
+            raise ValueError("the object is not closed")
+        yield _Member(key[1], at, key.end(), value_end, after.start(1))
+        if after[1] == b"}":
+            return
+        at = after.end()
+
+
+def _end_of_value(payload: bytes, start: int) -> int:
+    """Return where the value that starts here ends."""
+    if payload[start : start + 1] not in {b"{", b"["}:
+        plain = _PLAIN.match(payload, start)
+        if plain is None:
+            raise ValueError("the object lacks a value")
+        return plain.end()
+    depth = 0
+    for mark in _MARK.finditer(payload, start):
+        token = mark[0]
+        if token in {b"{", b"["}:
+            depth += 1
+        elif token in {b"}", b"]"}:
+            depth -= 1
+            if depth == 0:
+                return mark.end()
+        elif token == b'"':
+            break
+    raise ValueError("a value is not closed")

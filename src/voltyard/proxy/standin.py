@@ -1,0 +1,849 @@
+"""The charger that an operator believes to talk to: one stand-in for each connection of a link.
+
+It boots as the charger did, tells its present states, then what the charger said from the link's cursor on,
+and goes on live. The operator's answers never reach the charger; transaction numbers are the operator's own
+on this side. What the operator asks is handed up, one call at a time. No I/O; time is an argument: ``now``
+counts seconds, ``at`` is an instant.
+
+Invariants (tests of the same names):
+nothing is told before the boot is accepted · one saying is open at a time · the cursor never moves back ·
+what is told of a transaction keeps its order · no operator sees a number that it did not give ·
+a start is told once · a poison message holds up its own transaction only
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from voltyard.kernel.limits import CALL_DEADLINE_S, CLOCK_SKEW_S, HEARTBEAT_S, TOLD_DAYS_MAX
+from voltyard.ocpp import session
+from voltyard.ocpp.frames import EMPTY_PAYLOAD, Call
+from voltyard.proxy.rewriting import replaced, value, without
+from voltyard.speech import Priority, Role
+
+START: Final = "StartTransaction"
+STOP: Final = "StopTransaction"
+METER: Final = "MeterValues"
+STATUS: Final = "StatusNotification"
+BOOT: Final = "BootNotification"
+OF_TRANSACTIONS: Final = frozenset((START, STOP, METER))
+NEVER_TOLD: Final = frozenset(("Heartbeat", "Authorize", "SignCertificate"))
+"""Heartbeats are the stand-in's own, cards are asked about live, certificates are between charger and
+platform."""
+CONSENT_OF: Final = {
+    "FirmwareStatusNotification": "firmware",
+    "SignedFirmwareStatusNotification": "firmware",
+    "DiagnosticsStatusNotification": "diagnostics",
+    "LogStatusNotification": "diagnostics",
+}
+RETRY_DELAYS_S: Final = (5.0, 15.0, 60.0, 300.0)
+"""How long after each refusal a start or stop is told again; after the last one it is parked."""
+SILENCES_MAX: Final = 3
+"""Unanswered calls in a row after which the connection is taken for dead."""
+REJECTED_PAUSE_S: Final = 60.0
+PENDING_PAUSE_S: Final = 30.0
+PAUSE_MAX_S: Final = 86_400.0
+TIES_MAX: Final = 1_000
+THINNED: Final = 0.9
+"""Readings that come a little early for the interval that an operator wants still count."""
+POLICY: Final = 1000
+SKEW: Final = timedelta(seconds=CLOCK_SKEW_S)
+PAST_MAX: Final = timedelta(days=TOLD_DAYS_MAX)
+
+
+class State(StrEnum):
+    """How a stand-in stands with its operator."""
+
+    BOOTING = "booting"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    ONLINE = "online"
+    CLOSED = "closed"
+
+
+class Saying(NamedTuple):
+    """One saying of the charger in the log; ``transaction_number`` is ours."""
+
+    number: int
+    action: str
+    payload: bytes
+    at: datetime
+    transaction_number: int | None
+
+
+class Tie(NamedTuple):
+    """What an operator knows of a transaction: its own number, and whether it is pending, open, refused,
+    stopped, or unknown to it.
+    """
+
+    theirs: int | None
+    state: str
+
+
+class Owed(NamedTuple):
+    """A saying that was refused or held back before, and the number of its delivery."""
+
+    delivery: int
+    saying: Saying
+    is_parked: bool
+    tries: int
+    due_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What a link is like; may be changed while it is connected."""
+
+    role: Role
+    is_boot_on_connect: bool = True
+    tag_alias: str = ""
+    consents: frozenset[str] = frozenset()
+    meter_interval_s: float = 0.0
+    """Readings are told no more often than this; 0 means all of them."""
+
+
+class Learned(NamedTuple):
+    """What a delivery taught about a transaction."""
+
+    number: int
+    theirs: int | None
+    state: str
+    verdict: str = ""
+    id_tag: str = ""
+    started_at: datetime | None = None
+    is_stop: bool = False
+
+
+class Report(NamedTuple):
+    """What became of one saying, to be stored before the next one is told.
+
+    ``payload`` is None where it was told byte for byte. ``status``: done, failed, retrying, parked, held,
+    withheld.
+    """
+
+    cursor: int
+    saying: Saying | None
+    delivery: int | None
+    action: str
+    message_id: str
+    payload: bytes | None
+    note: str
+    status: str
+    answer: bytes
+    latency_s: float | None
+    tries: int
+    retry_in_s: float | None
+    learned: Learned | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write this text to the operator."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection; connect again after a while."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Became:
+    """The stand-in is in another state."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Give what the charger said after this number, then call ``fed``."""
+
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantOwed:
+    """Give what is owed beyond the cursor, then call ``owe``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Store this, then call ``stored``."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The cursor has passed sayings that are not told; store it when convenient."""
+
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The operator asks for this; give it to ``answer`` or ``refuse`` once."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Authorised:
+    """The operator's word about a card, None where it gave none."""
+
+    token: object
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A call of the stand-in's own was answered, or not: for the record."""
+
+    action: str
+    message_id: str
+    payload: bytes
+    status: str
+    answer: bytes
+    latency_s: float
+
+
+Effect = Send | Close | Became | Want | WantOwed | Told | Moved | Requested | Authorised | Exchanged
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is open towards the operator: a saying, or a message of the stand-in's own."""
+
+    action: str
+    payload: bytes
+    saying: Saying | None = None
+    delivery: int | None = None
+    is_changed: bool = False
+    note: str = ""
+    message_id: str = ""
+    tries: int = 0
+    sent_at: float = 0.0
+    token: object = None
+    learned: Learned | None = field(default=None)
+
+
+class StandIn:
+    """One connection of a link, seen from the charger's end of it."""
+
+    def __init__(
+        self,
+        manner: Manner,
+        *,
+        cursor: int,
+        attached: int,
+        message_ids: str,
+        prefix: str,
+        jitter: float,
+        blocked: Sequence[int] = (),
+        latest: Sequence[Saying] = (),
+    ) -> None:
+        """Stand in for a charger from a cursor on.
+
+        ``message_ids`` begins the ids of sayings, ``prefix`` those of our own; ``jitter`` is in 0..1;
+        ``latest`` are readings that were told last, by which one that the charger repeats is recognised.
+        """
+        self.manner = manner
+        self.state = State.CLOSED
+        self.cursor = cursor
+        self._attached = attached
+        self._message_ids = message_ids
+        self._jitter = jitter
+        self._session = session.Session(prefix)
+        self._boot = EMPTY_PAYLOAD
+        self._known_number = 0
+        self._own: deque[tuple[str, bytes]] = deque()
+        self._queue: deque[Saying] = deque()
+        self._ties: OrderedDict[int, Tie] = OrderedDict()
+        self._blocked = set(blocked)
+        self._owed: dict[int, deque[Owed]] = {}
+        self._owed_at: float | None = None
+        self._current: _Open | None = None
+        self._unstored = False
+        self._asked_at: int | None = None
+        self._is_stale = True
+        self._silences = 0
+        self._interval_s = float(HEARTBEAT_S)
+        self._beat_at: float | None = None
+        self._boot_at: float | None = None
+        self._metered: dict[int, datetime] = {}
+        self._last_reading = {
+            _integer(value(saying.payload, "connectorId")) or 0: saying.payload for saying in latest
+        }
+
+    # --- the connection ---
+
+    def opened(self, boot: bytes, statuses: Sequence[bytes], known_number: int, now: float) -> list[Effect]:
+        """The connection is there; ``known_number`` is where the log stood when boot and states were read."""
+        self._boot = boot
+        self._known_number = known_number
+        self._own.extend((STATUS, status) for status in statuses)
+        self._owed_at = now
+        if not self.manner.is_boot_on_connect:
+            return [*self._online(now), *self._go(now)]
+        self.state = State.BOOTING
+        return [Became(State.BOOTING), *self._ask_own(BOOT, boot, now)]
+
+    def closed(self, now: float) -> list[Effect]:
+        """The connection is gone; what was open is told again on the next one."""
+        self.state = State.CLOSED
+        return self._carried(self._session.closed(now), now)
+
+    def received(self, data: bytes, now: float) -> list[Effect]:
+        """Take in one message of the operator."""
+        effects = self._carried(self._session.received(data, now), now)
+        return effects + self._go(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Let time pass."""
+        effects = self._carried(self._session.tick(now), now)
+        if self._boot_at is not None and self._boot_at <= now:
+            self._boot_at = None
+            effects += self._ask_own(BOOT, self._boot, now)
+        if self.state is State.ONLINE and self._beat_at is not None and self._beat_at <= now:
+            self._beat_at = now + self._interval_s
+            if not any(action == "Heartbeat" for action, _ in self._own):
+                self._own.append(("Heartbeat", EMPTY_PAYLOAD))
+        return effects + self._go(now)
+
+    # --- the log ---
+
+    def woken(self, now: float) -> list[Effect]:
+        """There may be more in the log."""
+        self._is_stale = True
+        return self._go(now)
+
+    def fed(self, sayings: Sequence[Saying], ties: Mapping[int, Tie], now: float) -> list[Effect]:
+        """Take in what was wanted; nothing means that there is no more for now."""
+        self._asked_at = None
+        for number, tie in ties.items():
+            if number not in self._ties:
+                self._tie(number, tie)
+        for saying in sayings:
+            if saying.number > (self._queue[-1].number if self._queue else self.cursor):
+                self._queue.append(saying)
+        if sayings:
+            self._is_stale = True
+        return self._go(now)
+
+    def owe(self, owed: Sequence[Owed], ties: Mapping[int, Tie], now: float) -> list[Effect]:
+        """Take in what is owed beyond the cursor: all of it, in order."""
+        self._owed = {}
+        for number, tie in ties.items():
+            self._tie(number, tie)
+        for each in owed:
+            of = each.saying.transaction_number
+            self._owed.setdefault(-each.delivery if of is None else of, deque()).append(each)
+        self._blocked = {number for number in self._owed if number > 0}
+        waits = [row[0].due_in_s for row in self._owed.values() if not row[0].is_parked]
+        self._owed_at = now + max(0.0, min(waits)) if waits else None
+        return self._go(now)
+
+    def stored(self, now: float) -> list[Effect]:
+        """What was last told is stored."""
+        self._unstored = False
+        return self._go(now)
+
+    # --- what the operator asks, and cards ---
+
+    def answer(self, call: Call, payload: bytes, now: float) -> list[Effect]:
+        """Answer what the operator asked."""
+        return self._carried(self._session.answer(call, payload, now), now)
+
+    def refuse(self, call: Call, code: str, description: str, now: float) -> list[Effect]:
+        """Answer what the operator asked with an error."""
+        return self._carried(self._session.refuse(call, code, description, now), now)
+
+    def authorise(self, token: object, id_tag: str, timeout_s: float, now: float) -> list[Effect]:
+        """Ask the operator about a card, before anything else that waits."""
+        if self.state is not State.ONLINE:
+            return [Authorised(token, None)]
+        payload = msgspec.json.encode({"idTag": self.manner.tag_alias or id_tag})
+        asked = _Open("Authorize", payload, sent_at=now, token=token)
+        return self._ask(asked, Priority.SAFETY, "authorise", timeout_s, now)
+
+    def tell(self, action: str, payload: bytes, now: float) -> list[Effect]:
+        """Tell something of the stand-in's own, such as a state that the operator asked for."""
+        self._own.append((action, payload))
+        return self._go(now)
+
+    @property
+    def is_drained(self) -> bool:
+        """Say whether the operator was told all there is."""
+        return not (self._own or self._queue or self._current or self._unstored or self._is_stale)
+
+    @property
+    def is_told(self) -> bool:
+        """Say whether nothing of the stand-in's own waits."""
+        return not (self._own or self._current)
+
+    @property
+    def wake_at(self) -> float | None:
+        """Return when ``tick`` is due at the latest."""
+        times = [self._session.wake_at, self._boot_at, self._beat_at, self._owed_at]
+        return min((time for time in times if time is not None), default=None)
+
+    # --- inside ---
+
+    def _tie(self, number: int, tie: Tie) -> None:
+        self._ties[number] = tie
+        self._ties.move_to_end(number)
+        if len(self._ties) > TIES_MAX:
+            self._ties.popitem(last=False)
+
+    def _online(self, now: float) -> list[Effect]:
+        self.state = State.ONLINE
+        self._boot_at = None
+        self._beat_at = now + self._interval_s * (0.5 + self._jitter / 2)
+        return [Became(State.ONLINE)]
+
+    def _ask_own(self, action: str, payload: bytes, now: float) -> list[Effect]:
+        return self._ask(_Open(action, payload, sent_at=now), Priority.PORTAL, "own", CALL_DEADLINE_S, now)
+
+    def _ask(
+        self, asked: _Open, priority: Priority, origin: str, timeout_s: float, now: float
+    ) -> list[Effect]:
+        effects = self._session.ask(
+            asked,
+            asked.action,
+            asked.payload,
+            priority=priority,
+            origin=origin,
+            timeout_s=timeout_s,
+            now=now,
+            message_id=asked.message_id,
+        )
+        return self._carried(effects, now)
+
+    def _carried(self, effects: session.Effects, now: float) -> list[Effect]:
+        found: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case session.SendAsk(data, token, message_id):
+                    assert isinstance(token, _Open)
+                    token.message_id, token.sent_at = message_id, now
+                    found.append(Send(data))
+                case session.Send(data):
+                    found.append(Send(data))
+                case session.Heard(call):
+                    found.append(Requested(call))
+                case session.Answered(token, payload):
+                    assert isinstance(token, _Open)
+                    self._silences = 0
+                    found += self._answered(token, payload, now)
+                case session.AnsweredError(token, code, description):
+                    assert isinstance(token, _Open)
+                    self._silences = 0
+                    found += self._errored(token, code, description, now)
+                case session.Expired(token, was_sent):
+                    assert isinstance(token, _Open)
+                    found += self._expired(token, now, was_sent=was_sent)
+                case session.Dropped(token, _):
+                    assert isinstance(token, _Open)
+                    if token.action == "Authorize":
+                        found.append(Authorised(token.token, None))
+                case session.Close(code, reason):
+                    found.append(Close(code, reason))
+        return found
+
+    # --- what to do next ---
+
+    def _go(self, now: float) -> list[Effect]:
+        """Tell the next thing, if something may be told."""
+        if self.state is not State.ONLINE or self._current is not None or self._unstored:
+            return []
+        if self._own:
+            action, payload = self._own.popleft()
+            self._current = _Open(action, payload)
+            return self._ask(self._current, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
+        if self._owed_at is not None and self._owed_at <= now:
+            due = self._due(now)
+            if due is not None:
+                return due
+        before = self.cursor
+        while self._queue:
+            saying = self._queue.popleft()
+            told = self._plan(saying)
+            if told is not None:
+                return [*self._passed(before), *self._tell_next(told, now)]
+            self.cursor = saying.number
+        effects = self._passed(before)
+        if self._is_stale and self._asked_at is None:
+            self._is_stale = False
+            self._asked_at = self.cursor
+            effects.append(Want(self.cursor))
+        return effects
+
+    def _passed(self, before: int) -> list[Effect]:
+        return [Moved(self.cursor)] if self.cursor != before else []
+
+    def _due(self, now: float) -> list[Effect] | None:
+        """Tell what is owed and due, or ask for it; None where nothing is."""
+        self._owed_at = None
+        for key, row in self._owed.items():
+            if not row[0].is_parked and row[0].due_in_s <= 0:
+                owed = row.popleft()
+                if not row:
+                    del self._owed[key]
+                self._owed_at = now
+                told = self._written(owed.saying)
+                if isinstance(told, str):
+                    return self._report_owed(owed, told)
+                told.delivery, told.tries = owed.delivery, owed.tries
+                return self._tell_next(told, now)
+        return [WantOwed()]
+
+    def _report_owed(self, owed: Owed, why: str) -> list[Effect]:
+        self._unstored = True
+        saying = owed.saying
+        message_id = self._message_id(saying)
+        return [
+            Told(
+                Report(
+                    0, saying, owed.delivery, saying.action, message_id, None, why, "withheld", b"", None,
+                    owed.tries, None, None,
+                )
+            )
+        ]  # fmt: skip
+
+    def _tell_next(self, told: _Open | Report, now: float) -> list[Effect]:
+        if isinstance(told, Report):
+            self.cursor = max(self.cursor, told.cursor)
+            self._unstored = True
+            return [Told(told)]
+        self._current = told
+        return self._ask(told, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
+
+    def _message_id(self, saying: Saying) -> str:
+        return f"{self._message_ids}:{saying.number}"
+
+    # --- what a saying becomes ---
+
+    def _plan(self, saying: Saying) -> _Open | Report | None:
+        """Return what to tell of a saying: a message, a report that it is held back, or nothing."""
+        number = saying.transaction_number
+        if saying.action in OF_TRANSACTIONS and number in self._blocked:
+            return self._held(saying, "held", "waits_for_its_transaction")
+        told = self._written(saying)
+        if isinstance(told, str):
+            return self._held(saying, "withheld", told) if told else None
+        return told
+
+    def _held(self, saying: Saying, status: str, why: str) -> Report:
+        message_id = self._message_id(saying)
+        return Report(
+            saying.number,
+            saying,
+            None,
+            saying.action,
+            message_id,
+            None,
+            why,
+            status,
+            b"",
+            None,
+            0,
+            None,
+            None,
+        )
+
+    def _written(self, saying: Saying) -> _Open | str:
+        """Return the message for a saying; or why it is not told, in one word, empty where nobody cares."""
+        action = saying.action
+        if action in NEVER_TOLD or (action in CONSENT_OF and CONSENT_OF[action] not in self.manner.consents):
+            return ""
+        if action in {BOOT, STATUS} and saying.number <= self._known_number:
+            return ""  # it was told as it is now when the connection was made
+        if action == STATUS and self._is_outdated(saying):
+            return ""
+        if (
+            action == "DataTransfer"
+            and self.manner.role is not Role.BILLING
+            and ("vendor" not in self.manner.consents)
+        ):
+            return ""
+        if action == START:
+            return self._start(saying)
+        if action == STOP:
+            return self._stop(saying)
+        if action == METER:
+            return self._reading(saying)
+        if saying.number <= self._attached:
+            return ""
+        return self._message(saying, saying.payload, [])
+
+    def _message(self, saying: Saying, payload: bytes, notes: list[str]) -> _Open:
+        return _Open(
+            saying.action,
+            payload,
+            saying,
+            is_changed=payload != saying.payload,
+            note=",".join(notes),
+            message_id=self._message_id(saying),
+        )
+
+    def _is_outdated(self, saying: Saying) -> bool:
+        connector = value(saying.payload, "connectorId")
+        return any(
+            each.action == STATUS and value(each.payload, "connectorId") == connector for each in self._queue
+        )
+
+    def _timed(self, saying: Saying, notes: list[str]) -> dict[str, bytes]:
+        """Return the charger's own time, or when it was heard where its clock cannot be right (quirk Q35)."""
+        told = _instant(value(saying.payload, "timestamp"))
+        if told is None or saying.at - PAST_MAX <= told <= saying.at + SKEW:
+            return {}
+        notes.append("time_repaired")
+        return {"timestamp": msgspec.json.encode(saying.at)}
+
+    def _aliased(self, saying: Saying, notes: list[str]) -> dict[str, bytes]:
+        if not self.manner.tag_alias or value(saying.payload, "idTag") is None:
+            return {}
+        notes.append("tag_replaced")
+        return {"idTag": msgspec.json.encode(self.manner.tag_alias)}
+
+    def _start(self, saying: Saying) -> _Open | str:
+        number = saying.transaction_number
+        if number is None:
+            return ""
+        tie = self._ties.get(number)
+        if tie is not None and tie.state != "pending":
+            return ""  # the charger says it again, the operator has heard it
+        if tie is None and saying.number <= self._attached:
+            return ""
+        notes: list[str] = []
+        changes = self._aliased(saying, notes) | self._timed(saying, notes)
+        told = self._message(saying, replaced(saying.payload, changes), notes)
+        tag = value(saying.payload, "idTag")
+        told.learned = Learned(
+            number,
+            None,
+            "pending",
+            id_tag=_text(tag),
+            started_at=_instant(value(saying.payload, "timestamp")) or saying.at,
+        )
+        return told
+
+    def _stop(self, saying: Saying) -> _Open | str:
+        number = saying.transaction_number
+        tie = None if number is None else self._ties.get(number)
+        if number is None or tie is None or tie.state == "stopped":
+            return ""
+        if tie.theirs is None:
+            return "start_unknown"
+        notes = ["number"]
+        changes = {"transactionId": b"%d" % tie.theirs}
+        changes |= self._aliased(saying, notes) | self._timed(saying, notes)
+        told = self._message(saying, replaced(saying.payload, changes), notes)
+        told.learned = Learned(number, tie.theirs, "stopped", is_stop=True)
+        return told
+
+    def _reading(self, saying: Saying) -> _Open | str:
+        number = saying.transaction_number
+        tie = None if number is None else self._ties.get(number)
+        if number is not None and tie is None:
+            return ""  # it began before the operator was there
+        if number is None and saying.number <= self._attached:
+            return ""
+        connector = _integer(value(saying.payload, "connectorId")) or 0
+        if self._last_reading.get(connector) == saying.payload:
+            return ""  # said again, since our answer was lost
+        self._last_reading[connector] = saying.payload
+        if self._is_thinned(saying, connector):
+            return ""
+        if tie is None or tie.theirs is None:
+            payload = without(saying.payload, ("transactionId",))
+            return self._message(saying, payload, ["number_left_out"] if payload != saying.payload else [])
+        theirs = b"%d" % tie.theirs
+        if value(saying.payload, "transactionId") is None:
+            return self._message(saying, added(saying.payload, "transactionId", theirs), ["number_added"])
+        return self._message(saying, replaced(saying.payload, {"transactionId": theirs}), ["number"])
+
+    def _is_thinned(self, saying: Saying, connector: int) -> bool:
+        """Say whether an operator does not want readings as often as this."""
+        interval_s = self.manner.meter_interval_s
+        if interval_s <= 0 or b"Transaction." in saying.payload or b"Trigger" in saying.payload:
+            return False
+        last = self._metered.get(connector)
+        if last is not None and saying.at - last < timedelta(seconds=interval_s * THINNED):
+            return True
+        self._metered[connector] = saying.at
+        return False
+
+    # --- what the operator answers ---
+
+    def _answered(self, token: _Open, payload: bytes, now: float) -> list[Effect]:
+        if token.action == "Authorize":
+            return [self._exchanged(token, "done", payload, now), Authorised(token.token, payload)]
+        if token.action == BOOT:
+            return [*self._settle(token, "done", payload, now), *self._booted(payload, now)]
+        if token.saying is None:
+            return self._settle(token, "done", payload, now)
+        if token.action == START and token.learned is not None:
+            theirs = _integer(value(payload, "transactionId"))
+            if theirs is None:
+                return self._again(token, payload, "nonsense", now)
+            verdict = _text(value(value(payload, "idTagInfo") or EMPTY_PAYLOAD, "status")) or "Accepted"
+            state = "open" if verdict == "Accepted" else "refused"
+            token.learned = token.learned._replace(theirs=theirs, state=state, verdict=verdict[:16])
+        return self._settle(token, "done", payload, now)
+
+    def _errored(self, token: _Open, code: str, description: str, now: float) -> list[Effect]:
+        answer = msgspec.json.encode({"errorCode": code, "errorDescription": description[:200]})
+        if token.action == "Authorize":
+            return [self._exchanged(token, "failed", answer, now), Authorised(token.token, None)]
+        if token.action == BOOT:
+            # It knows no boots, or not this one: it is asked again later, as after Rejected.
+            self._boot_at = now + REJECTED_PAUSE_S
+            self.state = State.REJECTED
+            return [*self._settle(token, "failed", answer, now), Became(State.REJECTED, "boot_refused")]
+        if token.saying is None or token.action not in {START, STOP}:
+            return self._settle(token, "failed", answer, now)
+        return self._again(token, answer, "", now)
+
+    def _again(self, token: _Open, answer: bytes, note: str, now: float) -> list[Effect]:
+        """Have a start or a stop told again later, or park it; its transaction waits, the others do not."""
+        assert token.saying is not None
+        number = token.saying.transaction_number
+        tries = token.tries + 1
+        if number is not None:
+            self._blocked.add(number)
+        is_parked = tries > len(RETRY_DELAYS_S)
+        delay_s = None if is_parked else RETRY_DELAYS_S[tries - 1]
+        if delay_s is not None:
+            due_at = now + delay_s
+            self._owed_at = due_at if self._owed_at is None else min(self._owed_at, due_at)
+        if note:
+            token.note = ",".join(filter(None, (token.note, note)))
+        token.tries = tries
+        token.learned = None
+        if number is not None:
+            self._owed.pop(number, None)
+        return self._settle(token, "parked" if is_parked else "retrying", answer, now, retry_in_s=delay_s)
+
+    def _expired(self, token: _Open, now: float, *, was_sent: bool) -> list[Effect]:
+        if token.action == "Authorize":
+            return [self._exchanged(token, "failed", b"", now), Authorised(token.token, None)]
+        self._silences += 1 if was_sent else 0
+        if self._silences >= SILENCES_MAX or token.action == BOOT:
+            return [Close(POLICY, "no_answer")]
+        if token is not self._current:
+            return []
+        # The same message under the same id: an operator that was only slow knows it again.
+        return self._ask(token, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
+
+    def _exchanged(self, token: _Open, status: str, answer: bytes, now: float) -> Exchanged:
+        return Exchanged(token.action, token.message_id, token.payload, status, answer, now - token.sent_at)
+
+    def _settle(
+        self, token: _Open, status: str, answer: bytes, now: float, retry_in_s: float | None = None
+    ) -> list[Effect]:
+        if token is self._current:
+            self._current = None
+        saying = token.saying
+        if saying is None:
+            return [self._exchanged(token, status, answer, now)]
+        learned = token.learned
+        if status == "done" and learned is not None:
+            self._tie(learned.number, Tie(learned.theirs, learned.state))
+        else:
+            learned = None
+        if token.delivery is None:
+            self.cursor = max(self.cursor, saying.number)
+        self._unstored = True
+        return [
+            Told(
+                Report(
+                    self.cursor if token.delivery is None else 0,
+                    saying,
+                    token.delivery,
+                    token.action,
+                    token.message_id,
+                    token.payload if token.is_changed else None,
+                    token.note,
+                    status,
+                    answer,
+                    now - token.sent_at,
+                    max(token.tries, 1),
+                    retry_in_s,
+                    learned,
+                )
+            )
+        ]
+
+    def _booted(self, payload: bytes, now: float) -> list[Effect]:
+        """Heed what the operator made of a boot (OCPP 1.6 §4.2)."""
+        status = _text(value(payload, "status"))
+        told_s = _integer(value(payload, "interval"))
+        interval_s = min(float(told_s), PAUSE_MAX_S) if told_s is not None and told_s > 0 else 0.0
+        if status == "Accepted":
+            self._interval_s = interval_s or float(HEARTBEAT_S)
+            return self._online(now)
+        if status == "Pending":
+            self.state = State.PENDING
+            self._boot_at = now + (interval_s or PENDING_PAUSE_S)
+            return [Became(State.PENDING, "boot_pending")]
+        self.state = State.REJECTED
+        self._boot_at = now + max(interval_s, REJECTED_PAUSE_S)
+        return [Became(State.REJECTED, "boot_rejected")]
+
+
+def added(payload: bytes, name: str, raw: bytes) -> bytes:
+    """Return a JSON object with one more field in front, every other byte as it was."""
+    start = payload.index(b"{") + 1
+    is_empty = not payload[start:].lstrip().removesuffix(b"}").strip()
+    rest = payload[start:]
+    return b"%b%b:%b%b%b" % (payload[:start], msgspec.json.encode(name), raw, b"" if is_empty else b",", rest)
+
+
+def _decoded(raw: bytes | None) -> Any:
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _text(raw: bytes | None) -> str:
+    found = _decoded(raw)
+    return found if isinstance(found, str) else ""
+
+
+def _integer(raw: bytes | None) -> int | None:
+    """Return a whole number, also one that is written as text or with a fraction of nothing."""
+    found = _decoded(raw)
+    if isinstance(found, bool):
+        return None
+    if isinstance(found, str):
+        digits = found.strip()
+        is_number = digits.removeprefix("-").isdecimal() and len(digits) <= 19
+        return int(digits) if is_number else None
+    if isinstance(found, float) and found.is_integer() and abs(found) < 2**53:
+        return int(found)
+    return found if isinstance(found, int) and abs(found) < 2**63 else None
+
+
+def _instant(raw: bytes | None) -> datetime | None:
+    text = _text(raw)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
