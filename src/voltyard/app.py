@@ -30,7 +30,7 @@ from voltyard.central.desk import Desk
 from voltyard.chargers import certificates
 from voltyard.gateway.server import Gateway, TlsListening
 from voltyard.gateway.tls import server_context
-from voltyard.kernel import migrate
+from voltyard.kernel import hops, migrate
 from voltyard.kernel.bus import Bus, LocalBus
 from voltyard.kernel.bus_nats import NatsBus
 from voltyard.kernel.clock import SystemClock
@@ -234,6 +234,7 @@ async def serve(
             port=ctx.settings.ocpp_port,
             trusted_proxies=ctx.settings.trusted_proxies,
             tls=tls_listening(ctx, ocpp_tls_ready),
+            installation=hops.name_of(ctx.settings.secret_key()),
         )
         starts: list[tuple[bool, Start, Callable[..., None]]] = [
             ("central" in roles, Desk(ctx).run, lambda: None),

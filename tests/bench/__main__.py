@@ -12,91 +12,26 @@ import contextlib
 import os
 import platform
 import shutil
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import uvloop
 
-from tests.bench.load import Tally, connect, password
+from tests.bench.load import Tally, connect
+from tests.bench.operators import run as run_operators
+from tests.bench.servers import PREFIX, Reading, build, free_port, median, running, serving
 from tests.bench.storm import Storm, rest, storm, storm_table
 from voltyard import app
-from voltyard.accounts import service as accounts
-from voltyard.cards import service as cards
-from voltyard.chargers import service as chargers
-from voltyard.chargers.service import Delivered
-from voltyard.kernel.actor import Actor, Kind, system
 from voltyard.kernel.settings import Settings
-from voltyard.locations import service as locations
 
 RATIO_MAX = 8.0
 """The promise, with every frame in the log; the aim is 4."""
 LOG_SHARE_MAX = 0.25
 """The promise: what of a message's CPU time the log of frames may cost."""
-PREFIX = "BENCH-"
 STORM = 5_000
-
-
-@dataclass
-class Reading:
-    """One round against one server."""
-
-    messages_per_s: float
-    cpu_us: float
-    p50_ms: float
-    p99_ms: float
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"a server ended at once with code {process.returncode}")
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
-        time.sleep(0.05)
-    raise SystemExit("a server did not come up within 30 s")
-
-
-@contextlib.contextmanager
-def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[psutil.Process]:
-    process = subprocess.Popen(command, env=os.environ | environment)
-    try:
-        wait_for_port(port, process)
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-async def build(settings: Settings, count: int) -> None:
-    """Register and claim the chargers of the bench."""
-    await app.upgrade(settings)
-    async with app.parts(settings) as ctx:
-        person = await accounts.register(ctx, "bench@voltyard.example", password="bench-password")
-        teams = tuple(team.id for team in person.teams)
-        actor = Actor(kind=Kind.USER, subject_id=person.id, team_ids=teams, is_admin=True)
-        location = await ctx.db.work(actor, locations.create, name="Bench")
-        await ctx.db.work(actor, cards.add, location.id, name="Bench", id_tag="BENCH")
-        names = [f"{PREFIX}{number}" for number in range(count)]
-        delivered = [Delivered(name, "1234", password(name)) for name in names]
-        await ctx.db.work(system("bench"), chargers.register, delivered, settings.secret_key())
-        for name in names:
-            await chargers.claim(ctx, actor, location.id, identity=name)
 
 
 async def drive(port: int, count: int, seconds: float, server: psutil.Process, *, is_echo: bool) -> Reading:
@@ -147,15 +82,6 @@ async def idle_memory(port: int, count: int, server: psutil.Process) -> float:
     return grown / len(fleet) / 1024
 
 
-def median(readings: list[Reading]) -> Reading:
-    return Reading(
-        *(
-            statistics.median(getattr(reading, name) for reading in readings)
-            for name in ("messages_per_s", "cpu_us", "p50_ms", "p99_ms")
-        )
-    )
-
-
 def log_share(unlogged: Reading, real: Reading) -> float:
     return 1 - unlogged.cpu_us / real.cpu_us
 
@@ -189,16 +115,6 @@ def table(
             f"The log of frames costs {log_share(unlogged, real):.0%} of a message's CPU time.",
         ]
     )
-
-
-@contextlib.contextmanager
-def serving(folder: Path, module: str = "voltyard") -> Iterator[tuple[int, psutil.Process]]:
-    """Give the charger port and the process of a server on this folder."""
-    port = free_port()
-    command = [sys.executable, "-m", module, "serve", "--data", str(folder), "--host", "127.0.0.1"]
-    command += ["--http-port", str(free_port()), "--ocpp-port", str(port)]
-    with running(command, port, {"VOLTYARD_LOG_LEVEL": "warning"}) as process:
-        yield port, process
 
 
 def run_storm(count: int) -> Storm:
@@ -252,7 +168,8 @@ def main() -> None:
     middle = {name: median(found) for name, found in readings.items()}
     blown = run_storm(STORM)
     result = table(middle["bare"], middle["unlogged"], middle["real"], memory_kib, arguments)
-    result = f"{result}\n\n{storm_table(blown)}"
+    told = run_operators(arguments.rounds, arguments.seconds)
+    result = f"{result}\n\n{told}\n\n{storm_table(blown)}"
     print(f"\n{result}")
     arguments.output.write_text(result + "\n")
     ratio = middle["real"].cpu_us / middle["bare"].cpu_us

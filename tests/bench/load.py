@@ -71,6 +71,7 @@ class LoadCharger(WSListener):
         self.tally = tally
         self.is_echo = is_echo
         self.is_running = False
+        self.pace_s = 0.0
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.booted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: WSTransport | None = None
@@ -128,6 +129,12 @@ class LoadCharger(WSListener):
             return
         self.tally.answered += 1
         self.tally.latencies_s.append(taken_s)
+        if self.is_running and self.pace_s:
+            asyncio.get_running_loop().call_later(max(0.0, self.pace_s - taken_s), self.go_on)
+        elif self.is_running:
+            self.say(*next(self.life))
+
+    def go_on(self) -> None:
         if self.is_running:
             self.say(*next(self.life))
 

@@ -227,15 +227,16 @@ class Desk(ChargePoint):
 class LibraryBackOffice(ForeignBackOffice):
     """A central system on the PyPI library `ocpp`."""
 
-    def __init__(self, first_number: int = 1, *, password: str | None = None) -> None:
+    def __init__(self, first_number: int = 1, *, password: str | None = None, port: int = 0) -> None:
         super().__init__(first_number, password=password)
+        self._port = port
         self.desks: dict[str, Desk] = {}
         self._begun: dict[tuple[Any, ...], int] = {}
         self._server: Server | None = None
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
-            self._serve_one, "127.0.0.1", 0, subprotocols=[VERSION], process_request=self._open_door,
+            self._serve_one, "127.0.0.1", self._port, subprotocols=[VERSION], process_request=self._open_door,
             compression=None, close_timeout=2,
         )  # fmt: skip
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/python"

@@ -132,6 +132,14 @@ async def test_the_demo_shows_on_each_page_of_a_charger_what_it_is_for(tmp_path:
         await running.sees(at("VY-HOME-01", "/parameters"), lambda page: page["items"], "it is there")
         (file,) = await running.items("/firmware")
         begun = await running("POST", at("VY-HOME-01", "/firmware"), firmware_id=file["id"])
+        # Operators: one bills, one watches and limits, one cannot be reached.
+        await running.sees(
+            at("VY-PUBLIC-01", "/operators"), has(name="Chargewell", state="online"), "it bills"
+        )
+        await running.sees(
+            at("VY-PUBLIC-02", "/operators"), has(name="Fleetlog", state="backing_off"), "it is away"
+        )
+        await running.sees(at("VY-OFFICE-01", "/limits"), has(limit_a=20.0), "and is limited")
         # Findings: the old charger is understood, and what it does is told in words.
         kinds = {"number_as_text", "missing_errorCode", "time_without_offset", "alias_word", "null_text"}
         await running.sees(

@@ -5,7 +5,7 @@ const BETWEEN_MS = 1000
 const KINDS = [
   'RunChanged',
   'ChargerChanged', 'CommandChanged', 'TransactionChanged', 'LocalListChanged',
-  'ReservationChanged', 'TransferChanged', 'ParametersChanged',
+  'ReservationChanged', 'TransferChanged', 'ParametersChanged', 'LinkChanged',
 ]
 
 const pill = document.getElementById('connection')

@@ -20,6 +20,7 @@ from voltyard.api import (
     local_lists,
     locations,
     log,
+    operators,
     parameters,
     reservations,
     runs,
@@ -126,6 +127,7 @@ def describe() -> RestApi:
         parameters,
         local_lists,
         reservations,
+        operators,
     ):
         app.include_router(room.router)
     app.include_router(firmware.uploads)

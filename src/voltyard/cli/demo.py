@@ -25,12 +25,12 @@ from voltyard.accounts.service import User
 from voltyard.cards import service as cards
 from voltyard.chargers import service as chargers
 from voltyard.chargers.service import Delivered, Place
-from voltyard.cli import showcase
+from voltyard.cli import demo_operators, showcase
 from voltyard.cli.showcase import People, Stage
 from voltyard.kernel.actor import Actor, Kind, system
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.settings import Settings
+from voltyard.kernel.settings import PrivateNetworks, Settings
 from voltyard.kernel.units import PerPhase
 from voltyard.locations import service as locations
 from voltyard.locations.access import Level
@@ -328,7 +328,9 @@ async def _live(ctx: Context, people: People, ports: app.Ports, seed: int, speed
         waiting = _runner(plate("VY-NEW-01", "Zaptec", "Go 2"), ports, seed, clock)
         group.create_task(waiting.run())
         ids: Mapping[str, str] = await ctx.db.read(ACTOR, showcase.ids_of, tuple(runners))
-        group.create_task(showcase.play(Stage(ctx, people, ids, runners)))
+        async with demo_operators.offices(ctx, people.installer, ids):
+            await showcase.play(Stage(ctx, people, ids, runners))
+            await asyncio.Event().wait()
 
 
 async def _first(*waiting: asyncio.Future[Any]) -> None:
@@ -381,7 +383,8 @@ def _tell(settings: Settings, ports: app.Ports) -> None:
   Firmware {showcase.NEW_VERSION} waits for {showcase.UPDATABLE}: its tab Firmware and files.
   {showcase.OLD} speaks OCPP badly: Findings. {showcase.SECURE} comes over TLS: Diagnostics.
   {showcase.DRIFTED} was changed by hand: Parameters. {showcase.RESERVED_AT[0]} is reserved: Reservations.
-  Operators, meters, sun and prices join the demo with their parts of the product.
+  {demo_operators.TOLD}
+  Meters, sun and prices join the demo with their parts of the product.
 
   Data lies in {settings.data}; Ctrl+C ends all of it.
 """,
@@ -393,6 +396,8 @@ def run(settings: Settings, *, seed: int, speed: float) -> None:
     """Run the demo until Ctrl+C; its folder is emptied first."""
     if (settings.data / "voltyard.db").exists():
         shutil.rmtree(settings.data)
+    # Its operators live on this machine.
+    settings = settings.model_copy(update={"operator_private_networks": PrivateNetworks.ALLOW})
     if "public_url" not in settings.model_fields_set:
         # Its chargers fetch and leave files there.
         settings = settings.model_copy(update={"public_url": f"http://localhost:{settings.http_port}"})

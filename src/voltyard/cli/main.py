@@ -136,6 +136,32 @@ def migrate(data: Data = None) -> None:
 
 
 @cli.command()
+def trace(
+    what: Annotated[
+        str, typer.Argument(help="A number of the log, or the id of a message, command, transaction or link.")
+    ],
+    data: Data = None,
+) -> None:
+    """Follow one message through: what the charger said and what each operator got of it."""
+    from voltyard.kernel.actor import system
+    from voltyard.operators.trace import Step, walk
+
+    async def act(ctx: Any) -> list[Step]:
+        found: list[Step] = await ctx.db.read(system("terminal"), walk, what)
+        return found
+
+    for step in in_parts(load(data=data), act):
+        arrow = "→" if step.is_outward else "←"
+        took = "" if step.latency_ms is None else f" in {step.latency_ms:.0f} ms"
+        number = "" if step.number is None else f" #{step.number}"
+        print(f"{step.at:%Y-%m-%d %H:%M:%S.%f} {arrow} {step.leg}{number} {step.action} {step.message_id}")
+        print(f"    {step.payload}")
+        if step.note:
+            print(f"    changed: {step.note}")
+        print(f"    {step.status}{took}: {step.answer or '–'}")
+
+
+@cli.command()
 def check(data: Data = None) -> None:
     """Show the settings that count, secrets hidden, and try the database and the bus."""
     from voltyard import app

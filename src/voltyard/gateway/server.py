@@ -22,6 +22,7 @@ from voltyard.gateway.proxies import Proxies
 from voltyard.gateway.recorder import Recorder
 from voltyard.gateway.takeover import take_over
 from voltyard.gateway.tls import Offer, TlsListener
+from voltyard.kernel import hops
 from voltyard.kernel.bus import Bus, read_event
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import Unavailable, VoltyardError
@@ -167,8 +168,10 @@ class Gateway:
         port: int,
         trusted_proxies: str = "",
         tls: TlsListening | None = None,
+        installation: str = "",
     ) -> None:
         self._bus = bus
+        self._installation = installation
         self._tls = tls
         self._proxies = Proxies(trusted_proxies)
         self._clock = clock
@@ -320,6 +323,11 @@ class Gateway:
             # 1.6-J §3.1.2: complete the handshake without a subprotocol, then close at once.
             self._upgrade(handshake, None, _Farewell())
             return
+        via = hops.read(head.headers.get(hops.HEADER.lower()))
+        if hops.is_loop(via, self._installation):
+            why = "this charger came through this installation before: two operators point at each other"
+            handshake.refuse(HTTPStatus.LOOP_DETECTED, why)
+            return
         client = self._proxies.client(
             handshake.address, head.headers, is_tls=handshake.is_tls, certificate=handshake.certificate
         )
@@ -340,6 +348,7 @@ class Gateway:
                     head.headers.get("authorization"),
                     name,
                 ),
+                via=via,
             ),
             Welcome,
             timeout_s=ANSWER_BUDGET_S,

@@ -41,6 +41,7 @@ from picows import (
 )
 
 from voltyard.kernel.errors import Unavailable
+from voltyard.kernel.hops import HEADER
 from voltyard.kernel.limits import FRAME_BYTES_MAX, PIECES_MAX, SEND_BUFFER_BYTES_MAX
 from voltyard.kernel.log import logger
 from voltyard.operators.addresses import (
@@ -64,7 +65,7 @@ CLOSE_S = 5.0
 TRIED_MAX = 4
 """Addresses of one name that are tried; all of them are judged."""
 READ_BUFFER_BYTES = 4 * 1024
-VIA_HEADER = "Voltyard-Via"
+VIA_HEADER = HEADER
 """Names the installations that a charger came through, so that two that point at each other notice."""
 
 _picows_log = logging.getLogger("voltyard.picows")
@@ -486,7 +487,7 @@ class _Dialling(Generic[Listener]):
         if status == 101:
             return self._failed("the operator's answer does not keep to the rules of websockets")
         why = _REFUSALS.get(status) or _REFUSALS_OF_KIND.get(status // 100) or _NO_WEBSOCKET
-        is_passing = status >= 500 or status in _PASSING
+        is_passing = (status >= 500 and status != _CIRCLE) or status in _PASSING
         return self._failed(f"HTTP {status}: {why}", status=status, is_lasting=not is_passing)
 
 
@@ -515,12 +516,14 @@ _REFUSALS: Final[Mapping[int, str]] = {
     410: "the operator no longer knows this address",
     426: _NO_WEBSOCKET,
     429: "the operator wants fewer attempts, and will be asked more slowly",
+    508: "this address leads in a circle, back to this installation itself",
 }
 _REFUSALS_OF_KIND: Final[Mapping[int, str]] = {
     3: "the operator points to another address, which is not followed: enter that one",
     5: "the operator is out of order just now",
 }
 _PASSING: Final = frozenset((408, 425, 429))
+_CIRCLE: Final = 508
 
 
 class _Headers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
@@ -13,6 +14,8 @@ from voltyard.operators import serving
 from voltyard.operators.serving import Fed
 
 PAUSE_S = 1.0
+GATHER_S = 0.02
+"""How long a read waits for others who want something, unless somebody is in a hurry."""
 READ_MAX = 1_000
 """Sayings of all chargers together that are read at once."""
 
@@ -28,12 +31,17 @@ class Feeder:
         self._ctx = ctx
         self._wanted: dict[str, tuple[str, int, Take]] = {}
         self._ready = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._log = logger("lines")
 
     def want(self, link_id: str, charger_id: str, after: int, take: Take) -> None:
         """Have ``take`` called with what the charger said after a number; a newer wish replaces this one."""
         self._wanted[link_id] = (charger_id, after, take)
         self._ready.set()
+
+    def hurry(self) -> None:
+        """Read at once: a charger waits for its answer."""
+        self._hurry.set()
 
     def forget(self, link_id: str) -> None:
         """Read nothing more for a link."""
@@ -45,7 +53,10 @@ class Feeder:
             while not self._wanted:
                 self._ready.clear()
                 await self._ready.wait()
-            await asyncio.sleep(0)  # others that the same event woke want something too
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._hurry.wait()
+            self._hurry.clear()
             wanted, self._wanted = self._wanted, {}
             asked = {link_id: (charger_id, after) for link_id, (charger_id, after, _) in wanted.items()}
             try:

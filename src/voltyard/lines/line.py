@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import AUTHORISE_BUDGET_S
 from voltyard.kernel.log import logger
-from voltyard.kernel.seal import unseal
+from voltyard.kernel.seal import SealBroken, unseal
 from voltyard.lines import telling
 from voltyard.lines.dial import DialFailed, Ears, Target, connect
 from voltyard.lines.feeder import Feeder
@@ -44,12 +44,17 @@ LASTING_S: Final = 60.0
 """After a refusal that somebody has to change something about, the first pause is this long."""
 GRACE: Final = timedelta(seconds=60)
 """How long a charger may be away before its operator sees it go."""
-LOOK_S: Final = 5.0
-"""How often a line that is not connected looks whether it should be."""
+WAITING_S: Final = 60.0
+"""How often a line whose charger is away looks by itself whether there is something to tell all the same."""
+DELIVER_S: Final = AUTHORISE_BUDGET_S - 0.5
+"""How long an operator may take to decide; the rest is for the ways to the desk and back."""
 PING_S: Final = 60.0
 SILENCE_S: Final = 150.0
 FAREWELL_S: Final = 30.0
 SUBPROTOCOL: Final = "ocpp1.6"
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+"""RFC 6455 §7.4.1."""
 VENDOR: Final = frozenset(("Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId"))
 """OCPP 1.6 §7.16."""
 
@@ -74,52 +79,45 @@ class Line:
         self.charger_id = charger_id
         self._around = around
         self._ctx = around.ctx
-        self._stand_in: StandIn | None = None
-        self._ears: Ears | None = None
+        self._connection: _Connection | None = None
         self._link: Serving | None = None
-        self._group: asyncio.TaskGroup | None = None
+        self._requests = Requests(around.ctx)
         self._stir = asyncio.Event()
         self._is_changed = False
-        self._ended: asyncio.Future[str] | None = None
-        self._deliveries: dict[int, list[asyncio.Future[Verdicted]]] = {}
-        self._requests = Requests(around.ctx)
-        self._tasks: set[asyncio.Task[None]] = set()
-        # What an operator said before we had opened our mouth; hardly any does.
-        self._early: list[bytes] = []
+        self._is_waiting = False
+        """Nothing is to be done until the charger is here again."""
+        self._noting = asyncio.Lock()
         self._chance = random.Random(link_id)  # noqa: S311 - jitter, no secret
-        self._pinged_at = 0.0
         self._log = logger("line").bind(link=link_id)
 
     # --- from outside: plain calls ---
 
     def woken(self, *, is_changed: bool = False) -> None:
-        """The charger said something, or the link is not as it was."""
+        """The charger said something, or links of this charger are not as they were."""
         self._is_changed = self._is_changed or is_changed
         self._stir.set()
-        if is_changed and self._ended is not None:
-            self._end("changed")
-        elif self._stand_in is not None:
-            self._carry(self._stand_in.woken(self._now))
+        if self._connection is not None:
+            self._connection.woken()
+            if is_changed:
+                self._connection.spawn(self._look_again(self._connection))
+
+    def look(self) -> None:
+        """See to what may have been missed; called now and then."""
+        if self._connection is not None:
+            self._connection.woken()
+
+    def found(self, *, is_away: bool) -> None:
+        """The charger is here, or has been away for a while; called now and then."""
+        if not is_away:
+            if self._is_waiting:
+                self._stir.set()
+        elif self._connection is not None:
+            self._connection.spawn(self._leave_off(self._connection))
 
     def tick(self) -> None:
         """Let time pass; called about every second."""
-        now = self._now
-        if self._stand_in is None or self._ears is None:
-            return
-        wake_at = self._stand_in.wake_at
-        if wake_at is not None and wake_at <= now:
-            self._carry(self._stand_in.tick(now))
-        ears = self._ears
-        if ears.silent_s > SILENCE_S:
-            ears.abort()
-            self._end("silent")
-        elif ears.silent_s > PING_S and now - self._pinged_at > PING_S:
-            self._pinged_at = now
-            ears.ping()
-
-    @property
-    def _now(self) -> float:
-        return self._ctx.clock.monotonic()
+        if self._connection is not None:
+            self._connection.tick()
 
     # --- the life of a line ---
 
@@ -129,46 +127,58 @@ class Line:
             await self._ctx.bus.serve(f"line.{self.link_id}.deliver", Deliver, self._deliver),
             await self._ctx.bus.serve(f"line.{self.link_id}.authorise", Authorise, self._authorise),
         ]
-        pause_s = 0.0
+        pause_s: float | None = 0.0
         try:
-            while True:
+            while pause_s is not None:
                 self._is_changed = False
-                link = await self._ctx.db.read(serving.ACTOR, serving.find, self.link_id)
-                if link is None:
-                    return
-                self._link = link
-                facts = await self._ctx.db.read(serving.ACTOR, serving.facts, self.charger_id)
-                if self._is_away(facts) and not link.is_leaving and not await self._has_more(link):
-                    await self._became("waiting", "charger_offline")
-                    await self._rest(LOOK_S)
-                    continue
-                if link.is_leaving and pause_s > FAREWELL_S:
-                    await self._ctx.db.work(serving.ACTOR, serving.leave, self.link_id)
-                    return
-                pause_s = await self._connection(link, facts, pause_s)
-                await self._rest(pause_s * (0.5 + self._chance.random()))
-                if self._is_changed:
+                try:
+                    pause_s = await self._live(pause_s)
+                except VoltyardError as wrong:  # most likely the database, for a moment
+                    self._log.warning("a line waits", why=str(wrong))
+                    pause_s = longer(pause_s or 0.0)
+                if pause_s and await self._rest(pause_s * (0.5 + self._chance.random())):
                     pause_s = 0.0
         finally:
             for one in served:
                 with suppress(Exception):
                     await one.stop()
 
-    def _is_away(self, facts: Facts) -> bool:
-        if facts.is_online:
-            return False
-        return facts.gone_at is None or self._ctx.clock.now() - facts.gone_at > GRACE
+    async def _live(self, pause_s: float) -> float | None:
+        """Serve the link for as long as a connection lasts.
 
-    async def _has_more(self, link: Serving) -> bool:
-        wanted = {link.id: (link.charger_id, link.cursor)}
-        found, _ = await self._ctx.db.read(serving.ACTOR, serving.feed, wanted, limit=50)
-        return any(said.action in standin.OF_TRANSACTIONS for said in found[link.id].said)
+        ``pause_s`` is how long it was waited before. Returns: how long to wait now, None if it is over.
+        """
+        link = self._link = await self._ctx.db.read(serving.ACTOR, serving.find, self.link_id)
+        if link is None:
+            return None
+        facts = await self._ctx.db.read(serving.ACTOR, serving.facts, self.charger_id)
+        is_away = not facts.is_online and is_past_grace(facts.gone_at, self._ctx.clock.now())
+        if is_away and not link.is_leaving and not await self._owes(link):
+            await self._became("waiting", "charger_offline")
+            self._is_waiting = True
+            await self._rest(WAITING_S)
+            self._is_waiting = False
+            return 0.0
+        if link.is_leaving and pause_s > FAREWELL_S:
+            await self._ctx.db.work(serving.ACTOR, serving.leave, self.link_id)
+            return None
+        return await self._connect(link, facts, pause_s)
 
-    async def _rest(self, seconds: float) -> None:
-        """Wait, no longer than until something changes about the link."""
+    async def _owes(self, link: Serving) -> bool:
+        return await self._ctx.db.read(serving.ACTOR, serving.owes, link, standin.OF_TRANSACTIONS)
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait, no longer than until the link is another one; return whether it is.
+
+        A line that waits for its charger waits no longer than until that stirs, either.
+        """
         until = self._now + seconds
-        while (left_s := until - self._now) > 0 and not self._is_changed:
-            self._stir.clear()
+        self._stir.clear()
+        while (left_s := until - self._now) > 0:
+            if self._is_changed:
+                self._is_changed = False
+                if await self._is_other():
+                    return True
             waiting = asyncio.ensure_future(self._stir.wait())
             sleeping = asyncio.ensure_future(self._ctx.clock.sleep(left_s))
             try:
@@ -176,52 +186,89 @@ class Line:
             finally:
                 waiting.cancel()
                 sleeping.cancel()
+            if self._is_waiting and self._stir.is_set():
+                return False
+            self._stir.clear()
+        return False
+
+    @property
+    def _now(self) -> float:
+        return self._ctx.clock.monotonic()
+
+    async def _is_other(self) -> bool:
+        """Say whether the link is not the one any more that is served: another line of its charger is not."""
+        found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link_id)
+        return found is None or self._link is None or _lasting(found) != _lasting(self._link)
+
+    async def _look_again(self, connection: _Connection) -> None:
+        """Connect anew if the link is another one, or if somebody decided about what was refused."""
+        if await self._is_other() or await self._ctx.db.read(
+            serving.ACTOR, serving.was_decided, self.link_id, connection.blocked
+        ):
+            connection.end("changed")
+
+    async def _leave_off(self, connection: _Connection) -> None:
+        """End a connection for a charger that is away, unless there is something left to tell."""
+        if self._link is not None and not await self._owes(self._link):
+            connection.end("charger_offline")
 
     async def _became(self, state: str, reason: str = "") -> None:
-        try:
-            await self._ctx.db.work(serving.ACTOR, serving.set_state, self.link_id, state, reason)
-        except VoltyardError as wrong:
-            self._log.warning("a state was not noted", why=str(wrong))
+        async with self._noting:  # one after the other, so that the last one stands
+            try:
+                await self._ctx.db.work(serving.ACTOR, serving.set_state, self.link_id, state, reason)
+            except VoltyardError as wrong:
+                self._log.warning("a state was not noted", why=str(wrong))
 
-    async def _connection(self, link: Serving, facts: Facts, pause_s: float) -> float:
+    async def _connect(self, link: Serving, facts: Facts, pause_s: float) -> float:
         """Connect and serve until the connection ends; return how long to wait before the next one."""
         if pause_s == 0:
             await self._became("connecting")
+        connection = _Connection(self._around, link, self._requests, self._became, self._chance)
         try:
-            ears = await self._dial(link)
+            await self._dial(connection)
         except DialFailed as wrong:
-            longer_s = min(max(pause_s * 2, LASTING_S if wrong.is_lasting else BACK_OFF_S), BACK_OFF_MAX_S)
             await self._became("refused" if wrong.is_lasting else "backing_off", wrong.why)
-            return longer_s
-        except VoltyardError as wrong:  # a secret that does not open
+            return longer(pause_s, LASTING_S if wrong.is_lasting else BACK_OFF_S)
+        except SealBroken as wrong:
             await self._became("refused", str(wrong))
             return BACK_OFF_MAX_S
+        while self._is_changed:
+            self._is_changed = False
+            if await self._is_other():
+                connection.drop()
+                return 0.0
         began = self._now
-        reason = await self._serve(ears, link, facts)
-        if self._is_changed:
+        self._connection = connection
+        try:
+            reason = await connection.serve(facts)
+        finally:
+            self._connection = None
+            self._around.feeder.forget(self.link_id)
+        return await self._ended(reason, pause_s if self._now - began < LASTING_S else 0.0)
+
+    async def _ended(self, reason: str, pause_s: float) -> float:
+        """Note why a connection ended; return how long to wait before the next one.
+
+        One that held for a while was good; one that ends at once is no better than a refusal.
+        """
+        if reason == "changed":
             return 0.0
         if reason == "left":
             await self._ctx.db.work(serving.ACTOR, serving.leave, self.link_id)
-            self._is_changed = True
             return 0.0
-        # One that held for a while was good; one that ends at once is no better than a refusal.
-        longer_s = BACK_OFF_S if self._now - began > LASTING_S else max(pause_s * 2, BACK_OFF_S)
-        await self._became("backing_off", reason)
-        return min(longer_s, BACK_OFF_MAX_S)
+        await self._became("waiting" if reason == "charger_offline" else "backing_off", reason)
+        return longer(pause_s)
 
-    async def _dial(self, link: Serving) -> Ears:
+    async def _dial(self, connection: _Connection) -> None:
         """Connect, with the newer of two passwords first. Raises: DialFailed; SealBroken."""
-        key = self._ctx.settings.secret_key()
+        link, key = connection.link, self._ctx.settings.secret_key()
 
         def opened(sealed: str | None, what: str) -> bytes | None:
             return None if sealed is None else unseal(sealed, key, seal_of(link.id, what))
 
-        chosen = [
-            sealed for sealed in (link.password_next_sealed, link.password_sealed) if sealed is not None
-        ]
+        newer = link.password_next_sealed
         client_key = opened(link.key_sealed, "key")
-        self._ended = asyncio.get_running_loop().create_future()
-        for index, sealed in enumerate(chosen or [None]):
+        for sealed in (link.password_sealed,) if newer is None else (newer, link.password_sealed):
             target = self._around.target(
                 Target(
                     link.url,
@@ -237,34 +284,134 @@ class Line:
                 )
             )
             try:
-                _, ears = await connect(target, self._listen)
+                await connect(target, connection.listen)
             except DialFailed as wrong:
-                if wrong.http_status == 401 and index + 1 < len(chosen):
+                if wrong.http_status == 401 and sealed == newer and newer is not None:
                     continue
                 raise
-            if sealed is not None and sealed == link.password_next_sealed:
-                await self._ctx.db.work(serving.ACTOR, serving.confirm_password, link.id, sealed)
-            return ears
-        raise AssertionError("unreachable: each way out of the loop is inside it")
+            if newer is not None and sealed == newer:
+                await self._ctx.db.work(serving.ACTOR, serving.confirm_password, link.id, newer)
+                self._link = replace(link, password_sealed=newer, password_next_sealed=None)
+            return
 
-    def _listen(self) -> Ears:
-        return Ears(self._heard, self._end, monotonic=self._ctx.clock.monotonic)
+    # --- what the desk asks ---
+
+    async def _deliver(self, asked: Deliver) -> Verdicted:
+        connection = self._connection
+        return Verdicted() if connection is None else await connection.deliver(asked.call_number)
+
+    async def _authorise(self, asked: Authorise) -> Verdicted:
+        connection = self._connection
+        return Verdicted() if connection is None else await connection.authorise(asked.id_tag)
+
+
+class _Connection:
+    """One connection of a line: the socket, the stand-in that speaks on it, and what its effects need."""
+
+    def __init__(
+        self,
+        around: Around,
+        link: Serving,
+        requests: Requests,
+        became: Callable[[str, str], Coroutine[None, None, None]],
+        chance: random.Random,
+    ) -> None:
+        self.link = link
+        self.blocked: set[int] = set(link.blocked)
+        """Transactions of which something was refused, as far as is known here."""
+        self._around = around
+        self._ctx = around.ctx
+        self._requests = requests
+        self._became = became
+        self._chance = chance
+        self._stand_in: StandIn | None = None
+        self._ears: Ears | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._deliveries: dict[int, list[asyncio.Future[Verdicted]]] = {}
+        self._latest: tuple[int, Verdicted] = (0, Verdicted())
+        """What was told last, and what was decided by that: it may not be stored yet."""
+        # What an operator said before we had opened our mouth; hardly any does.
+        self._early: list[bytes] = []
+        self._opened_at = self._now
+        self._pinged_at = 0.0
+        self._is_farewell_said = False
+        self._log = logger("line").bind(link=link.id)
+
+    @property
+    def _now(self) -> float:
+        return self._ctx.clock.monotonic()
+
+    # --- the socket ---
+
+    def listen(self) -> Ears:
+        """Make the ears of this connection, once the operator has agreed to it."""
+        self._ears = Ears(self._heard, self.end, monotonic=self._ctx.clock.monotonic)
+        return self._ears
 
     def _heard(self, data: bytes) -> None:
         if self._stand_in is None:
             self._early.append(data)
         else:
-            self._carry(self._stand_in.received(data, self._now))
+            self._step(lambda stand_in: stand_in.received(data, self._now))
 
-    def _end(self, reason: str) -> None:
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(reason)
+    def end(self, reason: str) -> None:
+        """Let the connection end; the first reason counts."""
+        if not self._over.done():
+            self._over.set_result(reason)
 
-    async def _serve(self, ears: Ears, link: Serving, facts: Facts) -> str:
-        """Play the stand-in on an open connection; return why it ended."""
-        assert self._ended is not None
+    def woken(self) -> None:
+        """There may be more to tell."""
+        self._step(lambda stand_in: stand_in.woken(self._now))
+
+    def tick(self) -> None:
+        """Let time pass."""
+        now, ears = self._now, self._ears
+        if self._stand_in is None or ears is None:
+            return
+        wake_at = self._stand_in.wake_at
+        if wake_at is not None and wake_at <= now:
+            self._step(lambda stand_in: stand_in.tick(now))
+        if ears.silent_s > SILENCE_S:
+            self.end("silent")
+            ears.abort()
+        elif ears.silent_s > PING_S and now - self._pinged_at > PING_S:
+            self._pinged_at = now
+            ears.ping()
+        if self.link.is_leaving and now - self._opened_at > FAREWELL_S:
+            self.end("left")
+
+    async def serve(self, facts: Facts) -> str:
+        """Play the stand-in until the connection ends; return why it ended."""
+        assert self._ears is not None
+        ears = self._ears
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._open(facts)
+                reason = await self._over
+                self._close()
+                for task in tuple(self._tasks):
+                    task.cancel()
+                ears.close(NORMAL, "")
+                return reason
+        finally:
+            self._close()
+            self._group = None
+            ears.close(GOING_AWAY, "")  # unless it is closed already
+
+    def drop(self) -> None:
+        """Close a connection that was never used."""
+        if self._ears is not None:
+            self._ears.close(GOING_AWAY, "")
+
+    async def _open(self, facts: Facts) -> None:
+        link = self.link
         situation = await self._ctx.db.read(serving.ACTOR, serving.situation, link)
-        now = self._now
+        goodbyes = (
+            await self._ctx.db.read(serving.ACTOR, serving.farewells, link.id) if link.is_leaving else []
+        )
+        now, at = self._now, self._ctx.clock.now()
         stand_in = StandIn(
             manner_of(link),
             cursor=link.cursor,
@@ -275,70 +422,67 @@ class Line:
             blocked=tuple(link.blocked),
             latest=[_saying(said) for said in situation.latest],
         )
-        self._ears, self._stand_in = ears, stand_in
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                at = self._ctx.clock.now()
-                told = [] if link.is_leaving else telling.statuses(situation.facts, at)
-                self._carry(stand_in.opened(telling.boot(situation.facts), told, situation.number, now))
-                early, self._early = self._early, []
-                for data in early:
-                    self._carry(stand_in.received(data, self._now))
-                if link.is_leaving:
-                    self._spawn(self._say_farewell(link, stand_in))
-                self._spawn(self._watch_charger())
-                reason = await asyncio.shield(self._ended)
-                self._stand_in = None
-                for effect in stand_in.closed(self._now):
-                    self._do(effect)
-                ears.close(1000, "")
-                for task in self._tasks:
-                    task.cancel()
-                return reason
-        finally:
-            ears.abort()
-            self._ears, self._stand_in, self._group, self._ended = None, None, None, None
-            self._early = []
-            self._around.feeder.forget(self.link_id)
-            for number in tuple(self._deliveries):
-                self._settle(number, Verdicted())
+        self._stand_in, self._opened_at = stand_in, now
+        told = [] if link.is_leaving else telling.statuses(situation.facts, at)
+        self._carry(stand_in.opened(telling.boot(situation.facts), told, situation.number, now))
+        for each in goodbyes:
+            self._carry(stand_in.tell(standin.STOP, telling.farewell(each, at), now))
+        self._is_farewell_said = link.is_leaving
+        early, self._early = self._early, []
+        for data in early:
+            self._carry(stand_in.received(data, now))
+        self._end_farewell()
 
-    def _spawn(self, doing: Coroutine[None, None, None]) -> None:
+    def _close(self) -> None:
+        """Let go of the stand-in, and of all who wait for its operator."""
+        if self._stand_in is not None:
+            stand_in, self._stand_in = self._stand_in, None
+            for effect in stand_in.closed(self._now):
+                self._do(effect)
+        for number in tuple(self._deliveries):
+            self._settle(number, Verdicted())
+
+    def spawn(self, doing: Coroutine[None, None, None]) -> None:
         """Let something go on beside this connection, and end with it."""
-        if self._group is None:
+        if self._group is None or self._over.done():
             doing.close()
             return
-        task = self._group.create_task(doing)
+        task = self._group.create_task(self._guarded(doing))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _watch_charger(self) -> None:
-        """End the connection when the charger has been away for a while and there is nothing more to tell."""
-        while True:
-            await self._ctx.clock.sleep(LOOK_S)
-            facts = await self._ctx.db.read(serving.ACTOR, serving.facts, self.charger_id)
-            if self._is_away(facts) and (self._stand_in is None or self._stand_in.is_drained):
-                self._end("charger_offline")
-
-    async def _say_farewell(self, link: Serving, stand_in: StandIn) -> None:
-        """Tell an operator that was disconnected that running transactions end for it."""
-        goodbyes = await self._ctx.db.read(serving.ACTOR, serving.farewells, link.id)
-        until = self._now + FAREWELL_S
-        while stand_in.state is not State.ONLINE and self._now < until:
-            await self._ctx.clock.sleep(0.05)
-        for each in goodbyes:
-            at = self._ctx.clock.now()
-            self._carry(stand_in.tell(standin.STOP, telling.farewell(each, at), self._now))
-        while not stand_in.is_told and self._now < until:
-            await self._ctx.clock.sleep(0.05)
-        self._end("left")
+    async def _guarded(self, doing: Coroutine[None, None, None]) -> None:
+        try:
+            await doing
+        except VoltyardError as wrong:
+            # Most likely the database: the next connection begins from what stands there.
+            self._log.warning("a connection was given up", why=str(wrong))
+            self.end("not_stored")
 
     # --- carrying out effects ---
+
+    def _step(self, act: Callable[[StandIn], Sequence[standin.Effect]]) -> None:
+        """Let something happen to the stand-in; should it not bear that, only this connection ends."""
+        if self._stand_in is None:
+            return
+        try:
+            self._carry(act(self._stand_in))
+        except Exception:
+            self._log.exception("a stand-in failed")
+            self.end("failed")
 
     def _carry(self, effects: Sequence[standin.Effect]) -> None:
         for effect in effects:
             self._do(effect)
+        self._end_farewell()
+
+    def _end_farewell(self) -> None:
+        """Leave for good, once an operator that was disconnected has heard the last word."""
+        stand_in = self._stand_in
+        if not self._is_farewell_said or stand_in is None:
+            return
+        if stand_in.state is State.ONLINE and stand_in.is_told:
+            self.end("left")
 
     def _do(self, effect: standin.Effect) -> None:
         match effect:
@@ -346,15 +490,16 @@ class Line:
                 if self._ears is not None:
                     self._ears.send(data)
             case standin.Want(after):
-                self._around.feeder.want(self.link_id, self.charger_id, after, self._fed)
+                if not self.link.is_leaving:
+                    self._around.feeder.want(self.link.id, self.link.charger_id, after, self._fed)
             case standin.Told(report):
                 self._told(report)
             case standin.Moved(cursor):
                 self._moved(cursor)
             case standin.Requested(call):
-                self._spawn(self._requested(call))
+                self.spawn(self._requested(call))
             case standin.WantOwed():
-                self._spawn(self._read_owed())
+                self.spawn(self._read_owed())
             case standin.Authorised(token, answer):
                 assert isinstance(token, asyncio.Future)
                 if not token.done():
@@ -371,12 +516,12 @@ class Line:
                     )
                 )
             case standin.Became(state, reason):
-                self._spawn(self._became(str(state), reason))
+                self.spawn(self._became(str(state), reason))
             case standin.Close(_, reason):
-                self._end(reason)
+                self.end(reason)
 
     def _record(self, **values: Any) -> Record:
-        return Record(self.link_id, self.charger_id, **values)
+        return Record(self.link.id, self.link.charger_id, **values)
 
     def _keep(self, record: Record) -> asyncio.Future[None]:
         kept = self._around.records.put(record)
@@ -384,12 +529,16 @@ class Line:
         return kept
 
     def _fed(self, fed: Fed) -> None:
-        if self._stand_in is not None:
-            sayings = [_saying(said) for said in fed.said]
-            self._carry(self._stand_in.fed(sayings, _ties(fed.known), self._now))
+        sayings = [_saying(said) for said in fed.said]
+        self._step(lambda stand_in: stand_in.fed(sayings, _ties(fed.known), self._now))
 
     async def _read_owed(self) -> None:
-        owed, known = await self._ctx.db.read(serving.ACTOR, serving.list_owed, self.link_id)
+        """Give the stand-in what is owed; it tells nothing meanwhile. The last word comes before all that."""
+        owed, known = (
+            ([], {})
+            if self.link.is_leaving
+            else await self._ctx.db.read(serving.ACTOR, serving.list_owed, self.link.id)
+        )
         at = self._ctx.clock.now()
         rows = [
             Owed(
@@ -401,14 +550,15 @@ class Line:
             )
             for each in owed
         ]
-        if self._stand_in is not None:
-            self._carry(self._stand_in.owe(rows, _ties(known), self._now))
+        self.blocked = {
+            each.said.transaction_number for each in owed if each.said.transaction_number is not None
+        }
+        self._step(lambda stand_in: stand_in.owe(rows, _ties(known), self._now))
 
     def _told(self, report: Report) -> None:
         """Store what became of a saying; the next one is told once that is committed."""
         saying, learned = report.saying, report.learned
         assert saying is not None
-        assert self._link is not None
         waiters = self._deliveries.get(saying.number)
         is_refused = learned is not None and bool(learned.verdict) and learned.verdict != "Accepted"
         at = self._ctx.clock.now()
@@ -436,33 +586,39 @@ class Line:
                 learned.id_tag,
                 learned.started_at,
                 at if learned.is_stop else None,
-                is_late_refusal=is_refused and not waiters and self._link.role is Role.BILLING,
+                is_late_refusal=is_refused and not waiters and self.link.role is Role.BILLING,
             ),
         )
+        self._latest = saying.number, verdicted(report.action, report.status, report.answer)
         if waiters:
-            self._settle(saying.number, verdicted(report.action, report.status, report.answer))
+            self._settle(*self._latest)
+        if saying.transaction_number is not None and report.status in {"retrying", "parked"}:
+            self.blocked.add(saying.transaction_number)
         self._keep(record).add_done_callback(self._stored)
 
     def _stored(self, kept: asyncio.Future[None]) -> None:
-        if kept.cancelled() or self._stand_in is None:
+        if kept.cancelled():
             return
         if kept.exception() is not None:
             # Nothing is lost: the cursor stands where it stood, and the next connection tells it again.
-            self._end("not_stored")
+            self.end("not_stored")
             return
-        self._carry(self._stand_in.stored(self._now))
+        self._step(lambda stand_in: stand_in.stored(self._now))
 
     def _moved(self, cursor: int) -> None:
         self._keep(self._record(cursor=cursor))
         for number in [number for number in self._deliveries if number <= cursor]:
-            self._spawn(self._told_before(number))
+            self.spawn(self._told_before(number))
 
     async def _told_before(self, number: int) -> None:
-        """Answer for a start that the operator was told before: the charger says it again."""
+        self._settle(number, await self._verdict_before(number))
+
+    async def _verdict_before(self, number: int) -> Verdicted:
+        """Return what the operator said of a start that it was told before: the charger says it again."""
         verdict = await self._ctx.db.read(
-            serving.ACTOR, serving.verdict_of, self.link_id, self.charger_id, number
+            serving.ACTOR, serving.verdict_of, self.link.id, self.link.charger_id, number
         )
-        self._settle(number, Verdicted(_verdict(verdict)) if verdict else Verdicted())
+        return Verdicted(_verdict(verdict)) if verdict else Verdicted()
 
     def _settle(self, number: int, verdicted: Verdicted) -> None:
         for waiter in self._deliveries.pop(number, ()):
@@ -471,42 +627,47 @@ class Line:
 
     # --- what the desk asks ---
 
-    async def _deliver(self, asked: Deliver) -> Verdicted:
+    async def deliver(self, number: int) -> Verdicted:
+        """Tell the operator up to a call of the log, and return what it answers to that within the budget."""
         if self._stand_in is None or self._stand_in.state is not State.ONLINE:
             return Verdicted()
-        if asked.call_number <= self._stand_in.cursor:
-            verdict = await self._ctx.db.read(
-                serving.ACTOR, serving.verdict_of, self.link_id, self.charger_id, asked.call_number
-            )
-            return Verdicted(_verdict(verdict)) if verdict else Verdicted()
+        if number == self._latest[0]:
+            return self._latest[1]
+        if number <= self._stand_in.cursor:
+            return await self._verdict_before(number)
         waiter: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
-        self._deliveries.setdefault(asked.call_number, []).append(waiter)
+        self._deliveries.setdefault(number, []).append(waiter)
         try:
             self.woken()
-            return await waiter
+            self._around.feeder.hurry()
+            async with asyncio.timeout(DELIVER_S):
+                return await waiter
+        except TimeoutError:
+            return Verdicted()
         finally:
-            waiters = self._deliveries.get(asked.call_number, [])
+            # A refusal that comes later is a late one: nobody is left to tell the charger.
+            waiters = self._deliveries.get(number, [])
             if waiter in waiters:
                 waiters.remove(waiter)
             if not waiters:
-                self._deliveries.pop(asked.call_number, None)
+                self._deliveries.pop(number, None)
 
-    async def _authorise(self, asked: Authorise) -> Verdicted:
+    async def authorise(self, id_tag: str) -> Verdicted:
+        """Ask the operator about a card. Raises: TooMany."""
         if self._stand_in is None:
             return Verdicted()
         answered: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._carry(self._stand_in.authorise(answered, asked.id_tag, AUTHORISE_BUDGET_S, self._now))
+        self._carry(self._stand_in.authorise(answered, id_tag, DELIVER_S, self._now))
         answer = await answered
         return Verdicted() if answer is None else verdicted("Authorize", "done", answer)
 
     # --- what the operator asks ---
 
     async def _requested(self, call: Call) -> None:
-        assert self._link is not None
-        assert self._stand_in is not None
-        stand_in, link = self._stand_in, self._link
+        stand_in = self._stand_in
+        assert stand_in is not None
         began = self._now
-        done = await self._requests.carry_out(link, stand_in, call, self._carry)
+        done = await self._requests.carry_out(self.link, stand_in, call, self._carry)
         self._keep(
             self._record(
                 is_inward=True,
@@ -526,10 +687,27 @@ class Line:
         if done.after is not None:
             done.after()
         if done.is_manner_changed:
-            found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link_id)
+            found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link.id)
             if found is not None:
-                self._link = found
+                self.link = found
                 stand_in.manner = manner_of(found)
+
+
+def longer(pause_s: float, least_s: float = BACK_OFF_S) -> float:
+    """Return how long to wait after one more failure: twice as long each time, within bounds."""
+    return min(max(pause_s * 2, least_s), BACK_OFF_MAX_S)
+
+
+def is_past_grace(gone_at: datetime | None, now: datetime) -> bool:
+    """Say whether a charger that is not here has been away for longer than operators need not know."""
+    return gone_at is None or now - gone_at > GRACE
+
+
+def _lasting(link: Serving) -> Serving:
+    """Return a link without what changes while it is served."""
+    return replace(
+        link, cursor=0, attached_number=0, keys={}, blocked=frozenset(), password_next_sealed=None, via=()
+    )
 
 
 def manner_of(link: Serving) -> Manner:

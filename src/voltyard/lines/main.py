@@ -7,7 +7,6 @@ lines. Alone in the house a process holds them all.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import socket
 import zlib
@@ -16,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from voltyard.kernel import leases
+from voltyard.kernel import hops, leases
 from voltyard.kernel.batch import Batch
 from voltyard.kernel.bus import Listening, read_event
 from voltyard.kernel.context import Context
@@ -28,9 +27,9 @@ from voltyard.kernel.seal import unseal
 from voltyard.kernel.settings import PrivateNetworks, Settings
 from voltyard.lines.dial import Target, try_out
 from voltyard.lines.feeder import Feeder
-from voltyard.lines.line import SUBPROTOCOL, Around, Line
+from voltyard.lines.line import GRACE, SUBPROTOCOL, Around, Line
 from voltyard.operators import serving
-from voltyard.operators.events import WAKE, Attempted, TestAsked, Tested, Woken
+from voltyard.operators.events import WAKE, Attempted, TrialAsked, Tried, Woken
 from voltyard.operators.service import seal_of
 from voltyard.operators.serving import Record
 
@@ -38,6 +37,8 @@ SHARES: Final = 32
 TICK_S: Final = 1.0
 LOOK_S: Final = 10.0
 """How often it is looked whether there are other links than those kept; events only make it quicker."""
+FIND_S: Final = 5.0
+"""How often it is looked which chargers are here."""
 LANES_POSTGRES: Final = 4
 PAGE: Final = 1_000
 
@@ -45,11 +46,6 @@ PAGE: Final = 1_000
 def share_of(link_id: str) -> int:
     """Return the share that a link belongs to."""
     return zlib.crc32(link_id.encode()) % SHARES
-
-
-def installation(secret: bytes) -> str:
-    """Return the name by which this installation knows itself again in the hops of a charger."""
-    return hashlib.sha256(b"voltyard: hops\0" + secret).hexdigest()[:16]
 
 
 class Lines:
@@ -66,7 +62,7 @@ class Lines:
         self._feeder = Feeder(ctx)
         lanes = 1 if ctx.db.is_sqlite else LANES_POSTGRES
         self._records: Batch[Record, None] = Batch(ctx.db, serving.ACTOR, serving.record, lanes=lanes)
-        own = installation(ctx.settings.secret_key())
+        own = hops.name_of(ctx.settings.secret_key())
         self._around = Around(ctx, self._feeder, self._records, own, self._where)
         self._look = asyncio.Event()
         self._log = logger("lines")
@@ -78,7 +74,7 @@ class Lines:
         """Keep lines until cancelled."""
         bus = self._ctx.bus
         listening = await bus.listen(WAKE, queue_max=LISTENER_QUEUE_MAX)
-        testing = await bus.serve("lines.test", TestAsked, self._test)
+        testing = await bus.serve("lines.test", TrialAsked, self._test)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._feeder.run())
@@ -86,13 +82,14 @@ class Lines:
                 group.create_task(self._tick())
                 group.create_task(self._hear(listening))
                 group.create_task(self._beat())
+                group.create_task(self._find())
                 ready()
                 await self._keep(group)
         finally:
             await listening.stop()
             await testing.stop()
             if not self._is_alone:
-                await self._give_back(tuple(self._shares))
+                await self._give_back(tuple(self._shares), is_last=True)
 
     async def _tick(self) -> None:
         while True:
@@ -121,6 +118,25 @@ class Lines:
             await self._ctx.clock.sleep(LOOK_S if self._is_alone else min(LOOK_S, LEASE_BEAT_S))
             self._look.set()
 
+    async def _find(self) -> None:
+        """Look which chargers are here, for all lines together."""
+        while True:
+            await self._ctx.clock.sleep(FIND_S)
+            charger_ids = sorted(self._by_charger)
+            try:
+                away = [
+                    await self._ctx.db.read(
+                        serving.ACTOR, serving.away, charger_ids[first : first + PAGE], GRACE
+                    )
+                    for first in range(0, len(charger_ids), PAGE)
+                ]
+            except VoltyardError as wrong:
+                self._log.warning("chargers could not be found", why=str(wrong))
+                continue
+            gone = {charger_id for some in away for charger_id in some}
+            for line in tuple(self._lines.values()):
+                line.found(is_away=line.charger_id in gone)
+
     async def _keep(self, group: asyncio.TaskGroup) -> None:
         """Start and end lines, as there are links and shares."""
         while True:
@@ -138,7 +154,7 @@ class Lines:
                     if link_id not in self._tasks:
                         self._start(group, link_id, charger_id)
                 for line in tuple(self._lines.values()):
-                    line.woken()
+                    line.look()
             await self._look.wait()
 
     async def _served(self) -> list[tuple[str, str]]:
@@ -185,15 +201,15 @@ class Lines:
         if given:
             await self._give_back(given)
 
-    async def _give_back(self, shares: Sequence[int]) -> None:
+    async def _give_back(self, shares: Sequence[int], *, is_last: bool = False) -> None:
         try:
-            await self._ctx.db.work(serving.ACTOR, _release, self._holder, shares)
+            await self._ctx.db.work(serving.ACTOR, _release, self._holder, shares, is_last)
         except VoltyardError as wrong:  # they run out by themselves
             self._log.warning("shares were not given back", why=str(wrong))
 
     # --- tests ---
 
-    async def _test(self, asked: TestAsked) -> Tested:
+    async def _test(self, asked: TrialAsked) -> Tried:
         """Try to reach an operator, and tell each step; nothing that the other side says is repeated."""
         key = self._ctx.settings.secret_key()
         password = asked.password_sealed and unseal(
@@ -213,7 +229,7 @@ class Lines:
             via=(self._around.installation,),
         )
         attempts = await try_out(self._where(target))
-        return Tested(tuple(Attempted(each.step.value, each.is_ok, each.why) for each in attempts))
+        return Tried(tuple(Attempted(each.step.value, each.is_ok, each.why) for each in attempts))
 
 
 def allowed(target: Target, settings: Settings) -> Target:
@@ -243,6 +259,8 @@ def _divide(work: Work, holder: str, held: frozenset[int]) -> tuple[frozenset[in
     return frozenset(kept), tuple(share for share in sorted(held) if share not in keeping)
 
 
-def _release(work: Work, holder: str, shares: Sequence[int]) -> None:
+def _release(work: Work, holder: str, shares: Sequence[int], is_last: bool) -> None:
     for share in shares:
         leases.release(work, f"lines.{share}", holder)
+    if is_last:
+        leases.release(work, f"lines.process.{holder}", holder)

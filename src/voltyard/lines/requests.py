@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ from voltyard.proxy.policy import Way
 from voltyard.proxy.rewriting import replaced, value, without
 from voltyard.proxy.standin import Effect, StandIn, State
 from voltyard.reservations import service as reservations
+from voltyard.reservations.service import AlreadyReserved
 from voltyard.speech import (
     Ask,
     ByHand,
@@ -170,30 +171,36 @@ def _refused(call: Call, wrong: VoltyardError) -> Done:
 def _answer(request: _Request, done: Command, note: str = "") -> Done:
     """Return a charger's own answer to its operator, or why there is none."""
     action = request.call.action
-    if done.status in {CommandStatus.EXECUTED, CommandStatus.REJECTED} and done.answer is not None:
-        payload = done.answer.encode()
-        if _is_answer(action, payload):
-            return Done(payload, note=note)
-        told = _error_of(payload)
-        if told is not None:
-            return Done(error=told[0], description=told[1], note=note)
-    for word in ("Rejected", "UnlockFailed", "Faulted", "Failed"):
+    is_answered = done.status in {CommandStatus.EXECUTED, CommandStatus.REJECTED} and done.answer is not None
+    payload = (done.answer or "").encode() if is_answered else b""
+    told = _error_of(payload)
+    if told is not None:
+        return Done(error=told[0], description=told[1], note=note)
+    valid = _valid(action, payload)
+    if valid is not None:
+        return Done(valid, note=note)
+    is_done = done.status is CommandStatus.EXECUTED
+    for word in ("Accepted", "Unlocked") if is_done else ("Rejected", "UnlockFailed"):
         try:
-            return Done(asked.answer(action, status=word), status="failed", note=done.word)
+            answer = asked.answer(action, status=word)
         except (Invalid, TypeError):
             continue
+        return Done(answer, status="done" if is_done else "failed", note=done.word)
     return Done(error="InternalError", status="failed", note=done.word)
 
 
-def _is_answer(action: str, payload: bytes) -> bool:
-    """Say whether what a charger answered is one of the answers that OCPP knows for an action."""
-    if _error_of(payload) is not None:
-        return False
+def _valid(action: str, payload: bytes) -> bytes | None:
+    """Return what a charger answered if OCPP knows it, without what OCPP does not know; else None."""
     try:
-        msgspec.json.decode(payload, type=actions.TO_CHARGER[action][1])
+        told = msgspec.json.decode(payload, type=actions.TO_CHARGER[action][1])
+        fields = msgspec.json.decode(payload, type=dict[str, object])
     except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+        return None
+    return (
+        payload
+        if fields == msgspec.to_builtins(told, builtin_types=(datetime,))
+        else msgspec.json.encode(told)
+    )
 
 
 class _Error(msgspec.Struct, rename="camel"):
@@ -284,7 +291,8 @@ async def _reserve(request: _Request) -> Done:
     except VoltyardError as wrong:
         word = str(wrong.facts.get("word", ""))
         known = word if word in {"Faulted", "Occupied", "Unavailable"} else "Rejected"
-        return request.status(known, wrong.code())
+        # OCPP 1.6 §7.43: Occupied stands for reserved as well.
+        return request.status("Occupied" if isinstance(wrong, AlreadyReserved) else known, wrong.code())
     await ctx.db.work(serving.ACTOR, store.upsert_reservation, link.id, what.reservation_id, made.id)
     return request.status("Accepted", "number")
 
@@ -304,14 +312,27 @@ async def _cancel(request: _Request) -> Done:
 
 async def _availability(request: _Request) -> Done:
     """Put a connector out of use for this operator; it is in use only if all want it so."""
-    what, link = request.what, request.link
-    is_operative = what.type == "Operative"
-    is_wanted = await request.ctx.db.work(
-        serving.ACTOR, serving.set_inoperative, link.id, what.connector_id, is_operative=is_operative
+    what, link, ctx = request.what, request.link, request.ctx
+    connector, is_operative = what.connector_id, what.type == "Operative"
+    before, out = await ctx.db.work(
+        serving.ACTOR, serving.set_inoperative, link.id, connector, is_operative=is_operative
     )
-    if is_operative and not is_wanted:
+    if is_operative and {0, connector} & out:
         return request.status("Accepted", "others_want_it_out_of_use")
-    return await _ask(request, SetAvailability(what.connector_id, is_wanted))
+    done = await _ask(request, SetAvailability(connector, is_operative))
+    if done.error or done.answer not in _AVAILABLE:
+        await ctx.db.work(serving.ACTOR, serving.restore_inoperative, link.id, before)
+        return done
+    if connector == 0 and is_operative:
+        # OCPP 1.6 §5.2: that was meant for each connector, and undid what others want.
+        for each in sorted(out):
+            await _ask(request, SetAvailability(each, is_operative=False))
+    return done
+
+
+_AVAILABLE: Final = frozenset(
+    asked.answer("ChangeAvailability", status=word) for word in ("Accepted", "Scheduled")
+)
 
 
 def _reported(work: Work, charger_id: str) -> tuple[Key, ...]:

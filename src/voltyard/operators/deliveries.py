@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from voltyard.chargers import calls
 from voltyard.chargers import service as chargers
 from voltyard.chargers.masks import masked
 from voltyard.kernel.db import Work
@@ -129,7 +130,7 @@ def list_deliveries(
 
 def of_call(work: Work, charger_id: str, call_number: int) -> list[Delivery]:
     """Return what became of one saying of a charger at every operator. Raises: NotFound; Forbidden."""
-    chargers.get(work, charger_id, Permission.VIEW_SENSITIVE)
+    calls.get(work, charger_id, call_number)
     return [
         _delivery(row)
         for row in deliveries_store.list_of_call(work, call_number)

@@ -49,7 +49,7 @@ class Verdicted(Message, frozen=True):
     vendor: VendorReply | None = None
 
 
-class TestAsked(Message, frozen=True):
+class TrialAsked(Message, frozen=True):
     """Try to reach an operator as this link would.
 
     Secrets travel sealed for the link or charger ``sealed_for``: they open with the installation's secret.
@@ -75,7 +75,7 @@ class Attempted(Message, frozen=True):
     why: str
 
 
-class Tested(Message, frozen=True):
+class Tried(Message, frozen=True):
     """How far a test came."""
 
     attempts: tuple[Attempted, ...]

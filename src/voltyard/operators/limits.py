@@ -310,4 +310,4 @@ def _is_same(old: _Sent, fresh: _Sent, now: datetime) -> bool:
     instants = {now, *(at for at, _ in (*old.edges, *fresh.edges) if now < at < horizon)}
     if any(abs(_limit_of(old, at) - _limit_of(fresh, at)) >= STEP_A for at in instants):
         return False
-    return len(fresh.edges) == 1 or old.until_at >= horizon
+    return len(old.edges) == 1 or old.until_at >= horizon

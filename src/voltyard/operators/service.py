@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from voltyard.chargers import calls
 from voltyard.chargers import service as chargers
@@ -14,8 +15,8 @@ from voltyard.chargers.service import Charger
 from voltyard.kernel import jobs
 from voltyard.kernel.actor import Actor, system
 from voltyard.kernel.context import Context
-from voltyard.kernel.db import AlreadyThere, Work, pack
-from voltyard.kernel.errors import Conflict, Invalid, NotFound, TooMany
+from voltyard.kernel.db import Work, pack
+from voltyard.kernel.errors import Conflict, Invalid, NotFound
 from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import HTTP_TIMEOUT_S, LINKS_OF_CHARGER_MAX, LINKS_OF_LOCATION_MAX, TAG_LENGTH_MAX
 from voltyard.kernel.seal import seal
@@ -24,7 +25,7 @@ from voltyard.locations.access import Permission
 from voltyard.operators import deliveries_store, store
 from voltyard.operators.addresses import check_url
 from voltyard.operators.directory import DIRECTORY, OTHER
-from voltyard.operators.events import WAKE, Attune, Compose, LinkChanged, TestAsked, Tested, Woken
+from voltyard.operators.events import WAKE, Attune, Compose, LinkChanged, TrialAsked, Tried, Woken
 from voltyard.speech import Fallback, Role
 
 CONSENTS: Final = ("firmware", "diagnostics", "vendor")
@@ -39,6 +40,12 @@ TEST_BUDGET_S = 20.0
 ACTOR = system("operators")
 
 assert TEST_BUDGET_S < HTTP_TIMEOUT_S
+
+
+class TooManyOperators(Conflict):
+    """No more operators fit at this charger or location: disconnect one that is not needed any more."""
+
+    title = "There are too many operators"
 
 
 class BillingTaken(Conflict):
@@ -341,7 +348,7 @@ def _values(link_id: str, wanted: Wanted, settings: Settings) -> dict[str, Any]:
 def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> Link:
     """Connect an operator to a charger; it is told what is said from now on.
 
-    Raises: NotFound; Forbidden; Invalid; BillingTaken; TooMany.
+    Raises: NotFound; Forbidden; Invalid; BillingTaken; TooManyOperators.
     """
     charger = chargers.get(work, charger_id, Permission.EDIT_CHARGERS)
     if charger.location_id is None:
@@ -354,7 +361,7 @@ def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> 
         raise Invalid("choose what the operator may do", (("/role", "billing, data_control or observer"),))
     is_full = store.count_links(work, charger_id=charger_id) >= LINKS_OF_CHARGER_MAX
     if is_full or store.count_links(work, location_id=charger.location_id) >= LINKS_OF_LOCATION_MAX:
-        raise TooMany("that are too many operators: disconnect one that is not needed any more")
+        raise TooManyOperators("disconnect an operator that is not needed any more, then connect this one")
     link_id = new_id("link")
     role = wanted.role
     wanted = replace(
@@ -378,12 +385,14 @@ def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> 
             "charger_id": charger_id,
             "location_id": charger.location_id,
             "preset": preset.key if preset is not None else OTHER,
-            "cursor": _tell_running(work, link_id, charger_id, number) if wanted.is_running_told else number,
+            "cursor": number,
             "attached_number": number,
             "state": "connecting",
             "state_at": work.now,
         },
     )
+    if wanted.is_running_told:
+        store.set_link(work, link_id, cursor=_tell_running(work, link_id, charger_id, number))
     _note(work, link_id, charger, "connected", {"name": wanted.name, "role": role.value, "url": url})
     if role is Role.BILLING:
         _authority_changed(work, charger_id)
@@ -429,6 +438,10 @@ def _note(work: Work, link_id: str, charger: Charger, what: str, detail: Mapping
     )
 
 
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.lower()
+
+
 _SECRET = frozenset(("password_sealed", "password_next_sealed", "key_sealed"))
 
 
@@ -446,10 +459,12 @@ def change(work: Work, link_id: str, wanted: Wanted, settings: Settings) -> Link
         return get(work, link_id)
     if wanted.role is not None:
         _require_billing_free(work, row.charger_id, wanted.role, but=link_id)
-    try:
-        store.set_link(work, link_id, **values)
-    except AlreadyThere as wrong:  # two made themselves Billing at once
-        raise BillingTaken from wrong
+    if "url" in values and _host(values["url"]) != _host(row.url):
+        # Whoever may type an address could otherwise have the secrets of another one sent there.
+        for secret in ("password_sealed", "key_sealed"):
+            values.setdefault(secret, None)
+        values["password_next_sealed"] = None
+    store.set_link(work, link_id, **values)
     shown = {name: "changed" if name in _SECRET else value for name, value in values.items()}
     _note(work, link_id, charger, "changed", shown)
     if "role" in values and Role.BILLING.value in {values["role"], row.role}:
@@ -519,17 +534,17 @@ def _end_strays(work: Work, charger_id: str) -> None:
 # --- testing --------------------------------------------------------------------------------------
 
 
-async def try_out(ctx: Context, actor: Actor, charger_id: str, wanted: Wanted, link_id: str = "") -> Tested:
+async def try_out(ctx: Context, actor: Actor, charger_id: str, wanted: Wanted, link_id: str = "") -> Tried:
     """Try to reach an operator as a link would, and tell each step; nothing is stored.
 
     With ``link_id``, what is not wanted anew is as that link has it.
     Raises: NotFound; Forbidden; Invalid; Unserved where no part of Voltyard may go out.
     """
     asked = await ctx.db.read(actor, _test_asked, charger_id, wanted, link_id, ctx.settings)
-    return await ctx.bus.request("lines.test", asked, Tested, timeout_s=TEST_BUDGET_S)
+    return await ctx.bus.request("lines.test", asked, Tried, timeout_s=TEST_BUDGET_S)
 
 
-def _test_asked(work: Work, charger_id: str, wanted: Wanted, link_id: str, settings: Settings) -> TestAsked:
+def _test_asked(work: Work, charger_id: str, wanted: Wanted, link_id: str, settings: Settings) -> TrialAsked:
     charger = chargers.get(work, charger_id, Permission.EDIT_CHARGERS)
     row = _get(work, link_id, Permission.EDIT_CHARGERS)[0] if link_id else None
     if row is not None and row.charger_id != charger_id:
@@ -541,13 +556,16 @@ def _test_asked(work: Work, charger_id: str, wanted: Wanted, link_id: str, setti
         identity=wanted.identity or (row.identity if row is not None else charger.identity),
     )
     values = _values(link_id or charger_id, wanted, settings)
+    is_elsewhere = row is not None and _host(values["url"]) != _host(row.url)
 
     def value(name: str, otherwise: Any = "") -> Any:
         if name in values:
             return values[name]
-        return otherwise if row is None else getattr(row, name)
+        if row is None or (is_elsewhere and name in _SECRET):
+            return otherwise  # secrets go only where they were entered for
+        return getattr(row, name)
 
-    return TestAsked(
+    return TrialAsked(
         charger_id,
         values["url"],
         values["identity"],

@@ -29,6 +29,7 @@ ANSWER_MAX = 16_384
 NOTE_MAX = 200
 REASON_MAX = 300
 LATEST = 20
+LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +202,35 @@ def list_served(work: Work, *, after: str = "", limit: int = 1_000) -> list[tupl
     return [(row.id, row.charger_id) for row in store.list_served(work, after=after, limit=limit)]
 
 
-def list_served_of(work: Work, charger_ids: Collection[str]) -> list[tuple[str, str]]:
-    """Return the links to serve of these chargers."""
-    return [(row.id, row.charger_id) for row in store.list_served_of(work, charger_ids)]
+def away(work: Work, charger_ids: Collection[str], grace: timedelta) -> set[str]:
+    """Return which of these chargers have been away for longer than this."""
+    return set(store.list_away(work, charger_ids, work.now - grace))
+
+
+def owes(work: Work, link: Serving, actions: Collection[str]) -> bool:
+    """Say whether a link has something to tell, even while its charger is away.
+
+    That is sayings of these actions that its operator was not told, or refused and is told again.
+    """
+    if any(row.status == "retrying" for row in deliveries_store.list_open(work, link.id)):
+        return True
+    row = store.find_link(work, link.id)
+    after = link.cursor if row is None else row.cursor
+    while said := calls.said_after(work, {link.charger_id: after}, limit=LOOKED_AT):
+        if any(each.action in actions for each in said):
+            return True
+        after = said[-1].number
+    return False
+
+
+def was_decided(work: Work, link_id: str, blocked: Collection[int]) -> bool:
+    """Say whether somebody has something told again or skipped that an operator refused.
+
+    ``blocked`` are the transactions that wait for such a decision, as far as its line knows.
+    """
+    rows = deliveries_store.list_open(work, link_id)
+    is_again = any(row.status == "retrying" and row.tries == 0 for row in rows)
+    return is_again or not set(blocked) <= {row.transaction_number for row in rows}
 
 
 def facts(work: Work, charger_id: str) -> Facts:
@@ -424,6 +451,8 @@ def _learn(work: Work, one: Record, what: Learned) -> None:
         ],
     )
     if what.is_late_refusal:
+        id_tag = what.id_tag or (before.id_tag if before is not None else "")
+        store.delete_verdict(work, one.link_id, tag_key(id_tag)[:64])
         job = EndRefused(one.link_id, one.charger_id, what.number)
         jobs.enqueue(work, job, key=f"end-refused:{what.number}")
 
@@ -468,12 +497,23 @@ def keep_password(work: Work, link_id: str, sealed: str) -> None:
 
 
 def confirm_password(work: Work, link_id: str, sealed: str) -> None:
-    """Take the new password for the only one: the operator has let us in with it."""
-    store.set_link(work, link_id, password_sealed=sealed, password_next_sealed=None)
+    """Take the new password for the only one: the operator has let us in with it.
+
+    Unless there is yet another one by now, or its owner has set one.
+    """
+    row = store.find_link(work, link_id)
+    if row is not None and row.password_next_sealed == sealed:
+        store.set_link(work, link_id, password_sealed=sealed, password_next_sealed=None)
 
 
-def set_inoperative(work: Work, link_id: str, connector: int, *, is_operative: bool) -> bool:
-    """Note whether an operator wants a connector in use; return whether all who have a say want it so."""
+def set_inoperative(
+    work: Work, link_id: str, connector: int, *, is_operative: bool
+) -> tuple[str, frozenset[int]]:
+    """Note whether an operator wants a connector in use.
+
+    Returns: what it wanted before, for ``restore_inoperative``; and which connectors somebody wants out of
+    use now, 0 being the whole charger.
+    """
     row = store.find_link(work, link_id)
     assert row is not None
     wished = set(words(row.inoperative))
@@ -482,8 +522,13 @@ def set_inoperative(work: Work, link_id: str, connector: int, *, is_operative: b
         wished = set()
     store.set_link(work, link_id, inoperative=",".join(sorted(wished)))
     others = [each for each in store.links_of(work, row.charger_id) if each.id != link_id]
-    against = {word for each in others for word in words(each.inoperative)}
-    return not ({str(connector), "0"} & (against | wished))
+    out = wished.union(*(words(each.inoperative) for each in others))
+    return row.inoperative, frozenset(int(word) for word in out)
+
+
+def restore_inoperative(work: Work, link_id: str, before: str) -> None:
+    """Forget what an operator wanted of connectors, since the charger would not."""
+    store.set_link(work, link_id, inoperative=before)
 
 
 def leave(work: Work, link_id: str) -> None:

@@ -41,6 +41,18 @@ _billing = (
     .join(chargers, chargers.c.id == links.c.charger_id)
     .where(among(links.c.charger_id, "charger_ids"), links.c.role == "billing", _alive)
 )
+_away = (
+    sa.select(chargers.c.id)
+    .outerjoin(presences, presences.c.charger_id == chargers.c.id)
+    .where(
+        among(chargers.c.id, "charger_ids"),
+        presences.c.session_id.is_(None),
+        sa.or_(
+            presences.c.disconnected_at.is_(None),
+            presences.c.disconnected_at < sa.bindparam("before", type_=presences.c.disconnected_at.type),
+        ),
+    )
+)
 _cursors = (
     sa.update(links)
     .where(
@@ -144,19 +156,9 @@ def list_served(work: Work, *, after: str = "", limit: int) -> list[Row]:
     )
 
 
-def list_served_of(work: Work, charger_ids: Collection[str]) -> list[Row]:
-    """Return the links to serve of these chargers."""
-    return list(
-        work.rows(
-            sa.select(links.c.id, links.c.charger_id)
-            .join(chargers, chargers.c.id == links.c.charger_id)
-            .where(
-                links.c.charger_id.in_(charger_ids),
-                links.c.is_over.is_(sa.false()),
-                links.c.location_id == chargers.c.location_id,
-            )
-        )
-    )
+def list_away(work: Work, charger_ids: Collection[str], before: datetime) -> list[str]:
+    """Return which of these chargers went away before an instant, or were never here."""
+    return [row.id for row in work.find(_away, charger_ids=sorted(charger_ids), before=before)]
 
 
 def find_charger(work: Work, charger_id: str) -> Row | None:

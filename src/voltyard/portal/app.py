@@ -17,6 +17,7 @@ from voltyard.portal import (
     charger_diagnostics,
     charger_findings,
     charger_logs,
+    charger_operators,
     charger_parameters,
     charger_reservations,
     charger_updates,
@@ -50,6 +51,7 @@ ROOMS = (
     charger_configuration,
     charger_parameters,
     charger_updates,
+    charger_operators,
 )
 GZIP_BYTES_MIN = 1_000
 

@@ -21,9 +21,12 @@ from voltyard.chargers.calls_tail import Tail
 from voltyard.chargers.flaws import Flaw, flaw
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import NotFound
+from voltyard.kernel.limits import LINKS_OF_CHARGER_MAX
 from voltyard.kernel.wire import encode
 from voltyard.locations.access import Permission
-from voltyard.portal import formats
+from voltyard.operators import deliveries
+from voltyard.operators import service as operators
+from voltyard.portal import formats, operator_words
 from voltyard.portal.call_words import Piece, summary
 from voltyard.portal.chargers import frame
 from voltyard.portal.json_view import coloured
@@ -105,8 +108,8 @@ def row(
         day_key=call.at.astimezone(zone).date().isoformat(),
         clock=clock(call.at, zone),
         pieces=summary(call.action, payload, answer) + (SILENCE if _is_silent(call) else ()),
-        payload=_text(payload, is_whole=is_whole),
-        answer=_text(answer, is_whole=is_whole),
+        payload=shown_text(payload, is_whole=is_whole),
+        answer=shown_text(answer, is_whole=is_whole),
         origin=origins[call.origin].words if call.origin else "",
         odd=flaw(kind) if kind else None,
         look=STATUS[call.status.value],
@@ -117,7 +120,8 @@ def _is_silent(call: Call) -> bool:
     return call.status is CallStatus.FAILED and bool(call.action) and call.answer is None
 
 
-def _text(value: Any, *, is_whole: bool) -> Text | None:
+def shown_text(value: Any, *, is_whole: bool) -> Text | None:
+    """Return a payload or an answer in colours, None where there is none."""
     if value is None:
         return None
     text = value if isinstance(value, str) else encode(value).decode()
@@ -201,6 +205,7 @@ def view(work: Work, charger_id: str, chosen: Chosen, query: QueryParams, locale
         return values | {"rows": [], "is_first": True}
     shown = _page(work, charger_id, chosen.wanted(values["zone"]), before, after)
     newest = calls.list_marks(work, charger_id, after=None, limit=1)
+    links = operators.list_links(work, charger_id=charger_id, limit=1)
     origins = calls_report.list_origins(work, shown.calls)
     return values | {
         "rows": [row(call, origins, values["zone"], locale) for call in by_time(shown.calls)],
@@ -210,6 +215,7 @@ def view(work: Work, charger_id: str, chosen: Chosen, query: QueryParams, locale
         "newest": newest[0].number if newest else 0,
         "actions": sorted({*calls.list_actions(work, charger_id), *chosen.actions}),
         "command": _command(work, chosen.values["command"]),
+        "has_operators": bool(links),
     }
 
 
@@ -258,7 +264,17 @@ def single_view(work: Work, charger_id: str, number: int, locale: str) -> dict[s
     call = calls.get(work, charger_id, number)
     origins = calls_report.list_origins(work, [call])
     shown = row(call, origins, values["zone"], locale, is_whole=True)
-    return values | {"rows": [shown], "is_single": True, "chosen": Chosen.of(QueryParams()), "newest": number}
+    told = deliveries.of_call(work, charger_id, number)
+    links = operators.list_links(work, charger_id=charger_id, limit=LINKS_OF_CHARGER_MAX) if told else []
+    return values | {
+        "rows": [shown],
+        "is_single": True,
+        "chosen": Chosen.of(QueryParams()),
+        "newest": number,
+        "told": told,
+        "operators": {link.id: link.name for link in links},
+        "speak": operator_words,
+    }
 
 
 @router.get("/chargers/{charger_id}/logs/{number:int}")
@@ -298,6 +314,7 @@ class Follower:
         self._shell, self._charger_id, self._chosen = shell, charger_id, chosen
         self._place, self._locale = place, locale
         self._tail: Tail | None = None
+        self._has_operators = False
 
     async def look(self, caller: Caller) -> Sequence[Event]:
         """Return what is to be told now."""
@@ -311,6 +328,8 @@ class Follower:
 
     def _look(self, work: Work) -> tuple[calls_tail.News, list[Row]]:
         zone = _zone(work, self._charger_id)
+        if self._tail is None:
+            self._has_operators = bool(operators.list_links(work, charger_id=self._charger_id, limit=1))
         # The tail of a log has no end in time.
         wanted = replace(self._chosen.wanted(zone), until_at=None)
         news = calls_tail.go_on(work, self._charger_id, wanted, self._tail, self._place)
@@ -318,7 +337,12 @@ class Follower:
         return news, [row(told.call, origins, zone, self._locale) for told in news.told]
 
     def _event(self, each: Row, place: str) -> Event:
-        values = {"row": each, "is_single": False, "charger_id": self._charger_id}
+        values = {
+            "row": each,
+            "is_single": False,
+            "charger_id": self._charger_id,
+            "has_operators": self._has_operators,
+        }
         drawn = self._shell.render("_call_row.html", self._locale, values)
         return Event("call", encode({"number": each.call.number, "html": drawn}).decode(), place)
 

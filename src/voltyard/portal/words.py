@@ -43,6 +43,7 @@ CHARGER_TABS: Final = (
     ("configuration", _("Configuration")),
     ("parameters", _("Parameters")),
     ("updates", _("Firmware and files")),
+    ("operators", _("Operators")),
     ("diagnostics", _("Diagnostics")),
     ("commands", _("Commands")),
     ("logs", _("Logs")),

@@ -5,10 +5,15 @@ and goes on live. The operator's answers never reach the charger; transaction nu
 on this side. What the operator asks is handed up, one call at a time. No I/O; time is an argument: ``now``
 counts seconds, ``at`` is an instant.
 
-Invariants (tests of the same names):
+What was refused, and what waits for it, is *owed*: the cursor has passed it, the store keeps it. It is told
+turn by turn with what follows in the log. While it is being read nothing is told, so that what was read is
+still so when it comes.
+
+Invariants (property tests of the same names):
 nothing is told before the boot is accepted · one saying is open at a time · the cursor never moves back ·
-what is told of a transaction keeps its order · no operator sees a number that it did not give ·
-a start is told once · a poison message holds up its own transaction only
+the end of the log is reached · what is told of a transaction keeps its order ·
+no operator sees a number that it did not give · a start is told once ·
+a poison message holds up its own transaction only
 """
 
 from __future__ import annotations
@@ -18,10 +23,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from voltyard.kernel.errors import TooMany
 from voltyard.kernel.limits import CALL_DEADLINE_S, CLOCK_SKEW_S, HEARTBEAT_S, TOLD_DAYS_MAX
 from voltyard.ocpp import session
 from voltyard.ocpp.frames import EMPTY_PAYLOAD, Call
@@ -33,8 +40,11 @@ STOP: Final = "StopTransaction"
 METER: Final = "MeterValues"
 STATUS: Final = "StatusNotification"
 BOOT: Final = "BootNotification"
+HEARTBEAT: Final = "Heartbeat"
 OF_TRANSACTIONS: Final = frozenset((START, STOP, METER))
-NEVER_TOLD: Final = frozenset(("Heartbeat", "Authorize", "SignCertificate"))
+TIMED: Final = frozenset((STATUS, "SecurityEventNotification"))
+"""What tells its time beside what is told of transactions."""
+NEVER_TOLD: Final = frozenset((HEARTBEAT, "Authorize", "SignCertificate"))
 """Heartbeats are the stand-in's own, cards are asked about live, certificates are between charger and
 platform."""
 CONSENT_OF: Final = {
@@ -46,11 +56,20 @@ CONSENT_OF: Final = {
 RETRY_DELAYS_S: Final = (5.0, 15.0, 60.0, 300.0)
 """How long after each refusal a start or stop is told again; after the last one it is parked."""
 SILENCES_MAX: Final = 3
-"""Unanswered calls in a row after which the connection is taken for dead."""
+"""How often a message is told without an answer before the connection is taken for dead."""
+SILENCE_PAUSE_S: Final = 60.0
+"""How long a saying that got no answer waits after that: perhaps it is only this one that gets none."""
+SILENT_TRIES_MAX: Final = 1
+"""… and how often; of starts and stops an operator has to hear, so that those are told for ever."""
 REJECTED_PAUSE_S: Final = 60.0
 PENDING_PAUSE_S: Final = 30.0
 PAUSE_MAX_S: Final = 86_400.0
-TIES_MAX: Final = 1_000
+TIES_MAX: Final = 5_000
+"""More than the transactions of all that is read at once, so that none of those is forgotten before."""
+CONNECTORS_MAX: Final = 64
+"""Connectors whose last reading is remembered: how many there are is the charger's word."""
+OWN_MAX: Final = 100
+"""Messages of its own that an operator may ask for before it has answered the first."""
 THINNED: Final = 0.9
 """Readings that come a little early for the interval that an operator wants still count."""
 POLICY: Final = 1000
@@ -234,9 +253,22 @@ class _Open:
     note: str = ""
     message_id: str = ""
     tries: int = 0
+    silences: int = 0
     sent_at: float = 0.0
     token: object = None
     learned: Learned | None = field(default=None)
+
+
+class _Measured(msgspec.Struct):
+    timestamp: str = ""
+
+
+class _Metered(msgspec.Struct, rename="camel"):
+    meter_value: list[_Measured] = []
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class StandIn:
@@ -268,24 +300,28 @@ class StandIn:
         self._session = session.Session(prefix)
         self._boot = EMPTY_PAYLOAD
         self._known_number = 0
+        self._has_booted = False
         self._own: deque[tuple[str, bytes]] = deque()
         self._queue: deque[Saying] = deque()
+        self._taken = cursor
+        self._newest: dict[bytes, int] = {}
         self._ties: OrderedDict[int, Tie] = OrderedDict()
         self._blocked = set(blocked)
         self._owed: dict[int, deque[Owed]] = {}
         self._owed_at: float | None = None
+        self._is_owed_wanted = False
+        self._is_queue_next = False
         self._current: _Open | None = None
         self._unstored = False
-        self._asked_at: int | None = None
+        self._is_asked = False
         self._is_stale = True
-        self._silences = 0
         self._interval_s = float(HEARTBEAT_S)
         self._beat_at: float | None = None
         self._boot_at: float | None = None
-        self._metered: dict[int, datetime] = {}
-        self._last_reading = {
-            _integer(value(saying.payload, "connectorId")) or 0: saying.payload for saying in latest
-        }
+        self._metered: OrderedDict[int, tuple[int | None, datetime]] = OrderedDict()
+        self._last_reading: OrderedDict[int, bytes] = OrderedDict()
+        for saying in latest:
+            self._is_said_again(saying)
 
     # --- the connection ---
 
@@ -295,7 +331,8 @@ class StandIn:
         self._known_number = known_number
         self._own.extend((STATUS, status) for status in statuses)
         self._owed_at = now
-        if not self.manner.is_boot_on_connect:
+        self._has_booted = self.manner.is_boot_on_connect
+        if not self._has_booted:
             return [*self._online(now), *self._go(now)]
         self.state = State.BOOTING
         return [Became(State.BOOTING), *self._ask_own(BOOT, boot, now)]
@@ -314,12 +351,11 @@ class StandIn:
         """Let time pass."""
         effects = self._carried(self._session.tick(now), now)
         if self._boot_at is not None and self._boot_at <= now:
-            self._boot_at = None
-            effects += self._ask_own(BOOT, self._boot, now)
+            effects += self._boot_again(now)
         if self.state is State.ONLINE and self._beat_at is not None and self._beat_at <= now:
-            self._beat_at = now + self._interval_s
-            if not any(action == "Heartbeat" for action, _ in self._own):
-                self._own.append(("Heartbeat", EMPTY_PAYLOAD))
+            # The next one is due so long after the answer: whoever wants them often hears the rest, too.
+            self._beat_at = None
+            self._put(HEARTBEAT, EMPTY_PAYLOAD)
         return effects + self._go(now)
 
     # --- the log ---
@@ -331,13 +367,18 @@ class StandIn:
 
     def fed(self, sayings: Sequence[Saying], ties: Mapping[int, Tie], now: float) -> list[Effect]:
         """Take in what was wanted; nothing means that there is no more for now."""
-        self._asked_at = None
+        self._is_asked = False
         for number, tie in ties.items():
-            if number not in self._ties:
-                self._tie(number, tie)
+            # What was learned here is newer than what was read.
+            self._tie(number, self._ties.get(number, tie))
+        if not self._queue:
+            self._newest.clear()
         for saying in sayings:
-            if saying.number > (self._queue[-1].number if self._queue else self.cursor):
+            if saying.number > self._taken:
+                self._taken = saying.number
                 self._queue.append(saying)
+                if saying.action in {BOOT, STATUS}:
+                    self._newest[_place(saying)] = saying.number
         if sayings:
             self._is_stale = True
         return self._go(now)
@@ -345,6 +386,7 @@ class StandIn:
     def owe(self, owed: Sequence[Owed], ties: Mapping[int, Tie], now: float) -> list[Effect]:
         """Take in what is owed beyond the cursor: all of it, in order."""
         self._owed = {}
+        self._is_owed_wanted = False
         for number, tie in ties.items():
             self._tie(number, tie)
         for each in owed:
@@ -372,21 +414,32 @@ class StandIn:
 
     def authorise(self, token: object, id_tag: str, timeout_s: float, now: float) -> list[Effect]:
         """Ask the operator about a card, before anything else that waits."""
-        if self.state is not State.ONLINE:
+        is_booting = self._current is not None and self._current.action == BOOT
+        if self.state is not State.ONLINE or is_booting:
             return [Authorised(token, None)]
         payload = msgspec.json.encode({"idTag": self.manner.tag_alias or id_tag})
         asked = _Open("Authorize", payload, sent_at=now, token=token)
-        return self._ask(asked, Priority.SAFETY, "authorise", timeout_s, now)
+        try:
+            return self._ask(asked, Priority.SAFETY, "authorise", timeout_s, now)
+        except TooMany:
+            return [Authorised(token, None)]
 
     def tell(self, action: str, payload: bytes, now: float) -> list[Effect]:
         """Tell something of the stand-in's own, such as a state that the operator asked for."""
-        self._own.append((action, payload))
+        if action == BOOT and self.state is State.PENDING:
+            # OCPP 1.6 §4.2: so long it is the one message that may be sent, if it was asked for.
+            self._boot = payload
+            return [] if self._boot_at is None else self._boot_again(now)
+        if len(self._own) < OWN_MAX:
+            self._put(action, payload)
         return self._go(now)
 
     @property
     def is_drained(self) -> bool:
         """Say whether the operator was told all there is."""
-        return not (self._own or self._queue or self._current or self._unstored or self._is_stale)
+        is_reading = self._is_stale or self._is_asked or self._is_owed_wanted
+        is_telling = bool(self._own or self._queue or self._current or self._unstored)
+        return not (is_reading or is_telling or self._owed_at is not None)
 
     @property
     def is_told(self) -> bool:
@@ -396,16 +449,25 @@ class StandIn:
     @property
     def wake_at(self) -> float | None:
         """Return when ``tick`` is due at the latest."""
-        times = [self._session.wake_at, self._boot_at, self._beat_at, self._owed_at]
+        times = [self._session.wake_at, self._boot_at]
+        if self.state is State.ONLINE:
+            times += [self._beat_at, None if self._is_busy else self._owed_at]
         return min((time for time in times if time is not None), default=None)
 
     # --- inside ---
 
     def _tie(self, number: int, tie: Tie) -> None:
-        self._ties[number] = tie
-        self._ties.move_to_end(number)
-        if len(self._ties) > TIES_MAX:
-            self._ties.popitem(last=False)
+        _keep(self._ties, number, tie, TIES_MAX)
+
+    def _put(self, action: str, payload: bytes) -> None:
+        """Have something of our own told, once, in the place of the last time it was asked for."""
+        if (action, payload) in self._own:
+            self._own.remove((action, payload))
+        self._own.append((action, payload))
+
+    def _boot_again(self, now: float) -> list[Effect]:
+        self._boot_at = None
+        return self._ask_own(BOOT, self._boot, now)
 
     def _online(self, now: float) -> list[Effect]:
         self.state = State.ONLINE
@@ -445,11 +507,9 @@ class StandIn:
                     found.append(Requested(call))
                 case session.Answered(token, payload):
                     assert isinstance(token, _Open)
-                    self._silences = 0
                     found += self._answered(token, payload, now)
                 case session.AnsweredError(token, code, description):
                     assert isinstance(token, _Open)
-                    self._silences = 0
                     found += self._errored(token, code, description, now)
                 case session.Expired(token, was_sent):
                     assert isinstance(token, _Open)
@@ -459,23 +519,29 @@ class StandIn:
                     if token.action == "Authorize":
                         found.append(Authorised(token.token, None))
                 case session.Close(code, reason):
+                    self.state = State.CLOSED
                     found.append(Close(code, reason))
         return found
 
     # --- what to do next ---
 
+    @property
+    def _is_busy(self) -> bool:
+        """Say whether something is open, or has to be stored or read before anything else is told."""
+        return self._current is not None or self._unstored or self._is_owed_wanted
+
     def _go(self, now: float) -> list[Effect]:
         """Tell the next thing, if something may be told."""
-        if self.state is not State.ONLINE or self._current is not None or self._unstored:
+        if self.state is not State.ONLINE or self._is_busy:
             return []
         if self._own:
-            action, payload = self._own.popleft()
-            self._current = _Open(action, payload)
-            return self._ask(self._current, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
-        if self._owed_at is not None and self._owed_at <= now:
-            due = self._due(now)
-            if due is not None:
-                return due
+            return self._tell_next(_Open(*self._own.popleft()), now)
+        is_due = self._owed_at is not None and self._owed_at <= now
+        # They take turns: neither much that is owed nor much that is new may hold up the other.
+        if is_due and not (self._queue and self._is_queue_next):
+            self._is_queue_next = True
+            return [*self._want(), *self._due(now)]
+        self._is_queue_next = False
         before = self.cursor
         while self._queue:
             saying = self._queue.popleft()
@@ -483,100 +549,101 @@ class StandIn:
             if told is not None:
                 return [*self._passed(before), *self._tell_next(told, now)]
             self.cursor = saying.number
-        effects = self._passed(before)
-        if self._is_stale and self._asked_at is None:
-            self._is_stale = False
-            self._asked_at = self.cursor
-            effects.append(Want(self.cursor))
-        return effects
+        effects = [*self._passed(before), *self._want()]
+        return [*effects, *self._due(now)] if is_due else effects
+
+    def _want(self) -> list[Effect]:
+        """Ask for what follows in the log, if nothing of it is left and there may be more."""
+        if self._queue or not self._is_stale or self._is_asked:
+            return []
+        self._is_stale, self._is_asked = False, True
+        return [Want(self.cursor)]
 
     def _passed(self, before: int) -> list[Effect]:
         return [Moved(self.cursor)] if self.cursor != before else []
 
-    def _due(self, now: float) -> list[Effect] | None:
-        """Tell what is owed and due, or ask for it; None where nothing is."""
-        self._owed_at = None
+    def _due(self, now: float) -> list[Effect]:
+        """Tell what is owed and due; ask for it where nothing is, since there may be more by now."""
         for key, row in self._owed.items():
             if not row[0].is_parked and row[0].due_in_s <= 0:
                 owed = row.popleft()
                 if not row:
                     del self._owed[key]
-                self._owed_at = now
-                told = self._written(owed.saying)
+                told = self._written(owed.saying, owed.tries)
                 if isinstance(told, str):
-                    return self._report_owed(owed, told)
+                    return self._tell_next(self._untold(owed.saying, "withheld", told, owed), now)
                 told.delivery, told.tries = owed.delivery, owed.tries
                 return self._tell_next(told, now)
+        self._owed_at = None
+        self._is_owed_wanted = True
         return [WantOwed()]
-
-    def _report_owed(self, owed: Owed, why: str) -> list[Effect]:
-        self._unstored = True
-        saying = owed.saying
-        message_id = self._message_id(saying)
-        return [
-            Told(
-                Report(
-                    0, saying, owed.delivery, saying.action, message_id, None, why, "withheld", b"", None,
-                    owed.tries, None, None,
-                )
-            )
-        ]  # fmt: skip
 
     def _tell_next(self, told: _Open | Report, now: float) -> list[Effect]:
         if isinstance(told, Report):
             self.cursor = max(self.cursor, told.cursor)
             self._unstored = True
             return [Told(told)]
+        if told.action == BOOT:
+            self._boot = told.payload
         self._current = told
         return self._ask(told, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
 
-    def _message_id(self, saying: Saying) -> str:
-        return f"{self._message_ids}:{saying.number}"
+    def _message_id(self, saying: Saying, tries: int = 0) -> str:
+        # What was refused is another message when it is told again: some take no id twice.
+        return f"{self._message_ids}:{saying.number}" + (f"-{tries}" if tries else "")
 
     # --- what a saying becomes ---
 
     def _plan(self, saying: Saying) -> _Open | Report | None:
         """Return what to tell of a saying: a message, a report that it is held back, or nothing."""
-        number = saying.transaction_number
-        if saying.action in OF_TRANSACTIONS and number in self._blocked:
-            return self._held(saying, "held", "waits_for_its_transaction")
+        is_reading = saying.action == METER
+        if is_reading and self._is_said_again(saying):
+            return None  # our answer was lost
+        if saying.action in OF_TRANSACTIONS and saying.transaction_number in self._blocked:
+            if is_reading and self._is_thinned(saying):
+                return None
+            return self._untold(saying, "held", "waits_for_its_transaction")
         told = self._written(saying)
         if isinstance(told, str):
-            return self._held(saying, "withheld", told) if told else None
-        return told
+            return self._untold(saying, "withheld", told) if told else None
+        return None if is_reading and self._is_thinned(saying) else told
 
-    def _held(self, saying: Saying, status: str, why: str) -> Report:
-        message_id = self._message_id(saying)
+    def _untold(self, saying: Saying, status: str, why: str, owed: Owed | None = None) -> Report:
         return Report(
-            saying.number,
+            saying.number if owed is None else 0,
             saying,
-            None,
+            None if owed is None else owed.delivery,
             saying.action,
-            message_id,
+            self._message_id(saying),
             None,
             why,
             status,
             b"",
             None,
-            0,
+            0 if owed is None else owed.tries,
             None,
             None,
         )
 
-    def _written(self, saying: Saying) -> _Open | str:
+    def _written(self, saying: Saying, tries: int = 0) -> _Open | str:
         """Return the message for a saying; or why it is not told, in one word, empty where nobody cares."""
+        told = self._worded(saying)
+        if isinstance(told, _Open):
+            told.message_id = self._message_id(saying, tries)
+        return told
+
+    def _worded(self, saying: Saying) -> _Open | str:
         action = saying.action
         if action in NEVER_TOLD or (action in CONSENT_OF and CONSENT_OF[action] not in self.manner.consents):
             return ""
-        if action in {BOOT, STATUS} and saying.number <= self._known_number:
-            return ""  # it was told as it is now when the connection was made
-        if action == STATUS and self._is_outdated(saying):
-            return ""
-        if (
-            action == "DataTransfer"
-            and self.manner.role is not Role.BILLING
-            and ("vendor" not in self.manner.consents)
-        ):
+        if action in {BOOT, STATUS}:
+            is_told = action == STATUS or self._has_booted
+            if is_told and saying.number <= self._known_number:
+                return ""  # it was told as it is now when the connection was made
+            if self._newest.get(_place(saying), 0) > saying.number:
+                return ""  # it is not so any more
+        is_vendors = action == "DataTransfer"
+        if is_vendors and self.manner.role is not Role.BILLING and "vendor" not in self.manner.consents:
             return ""
         if action == START:
             return self._start(saying)
@@ -586,7 +653,9 @@ class StandIn:
             return self._reading(saying)
         if saying.number <= self._attached:
             return ""
-        return self._message(saying, saying.payload, [])
+        notes: list[str] = []
+        changes = self._timed(saying, notes) if action in TIMED else {}
+        return self._message(saying, replaced(saying.payload, changes), notes)
 
     def _message(self, saying: Saying, payload: bytes, notes: list[str]) -> _Open:
         return _Open(
@@ -595,19 +664,12 @@ class StandIn:
             saying,
             is_changed=payload != saying.payload,
             note=",".join(notes),
-            message_id=self._message_id(saying),
-        )
-
-    def _is_outdated(self, saying: Saying) -> bool:
-        connector = value(saying.payload, "connectorId")
-        return any(
-            each.action == STATUS and value(each.payload, "connectorId") == connector for each in self._queue
         )
 
     def _timed(self, saying: Saying, notes: list[str]) -> dict[str, bytes]:
         """Return the charger's own time, or when it was heard where its clock cannot be right (quirk Q35)."""
-        told = _instant(value(saying.payload, "timestamp"))
-        if told is None or saying.at - PAST_MAX <= told <= saying.at + SKEW:
+        told_at = _instant(_text(value(saying.payload, "timestamp")))
+        if told_at is None or _is_likely(told_at, saying):
             return {}
         notes.append("time_repaired")
         return {"timestamp": msgspec.json.encode(saying.at)}
@@ -630,13 +692,13 @@ class StandIn:
         notes: list[str] = []
         changes = self._aliased(saying, notes) | self._timed(saying, notes)
         told = self._message(saying, replaced(saying.payload, changes), notes)
-        tag = value(saying.payload, "idTag")
+        told_at = _instant(_text(value(saying.payload, "timestamp")))
         told.learned = Learned(
             number,
             None,
             "pending",
-            id_tag=_text(tag),
-            started_at=_instant(value(saying.payload, "timestamp")) or saying.at,
+            id_tag=_text(value(saying.payload, "idTag")),
+            started_at=told_at if told_at is not None and _is_likely(told_at, saying) else saying.at,
         )
         return told
 
@@ -647,10 +709,10 @@ class StandIn:
             return ""
         if tie.theirs is None:
             return "start_unknown"
-        notes = ["number"]
-        changes = {"transactionId": b"%d" % tie.theirs}
-        changes |= self._aliased(saying, notes) | self._timed(saying, notes)
-        told = self._message(saying, replaced(saying.payload, changes), notes)
+        notes: list[str] = []
+        payload = _numbered(saying.payload, tie.theirs, notes)
+        changes = self._aliased(saying, notes) | self._timed(saying, notes)
+        told = self._message(saying, replaced(payload, changes), notes)
         told.learned = Learned(number, tie.theirs, "stopped", is_stop=True)
         return told
 
@@ -661,29 +723,30 @@ class StandIn:
             return ""  # it began before the operator was there
         if number is None and saying.number <= self._attached:
             return ""
-        connector = _integer(value(saying.payload, "connectorId")) or 0
-        if self._last_reading.get(connector) == saying.payload:
-            return ""  # said again, since our answer was lost
-        self._last_reading[connector] = saying.payload
-        if self._is_thinned(saying, connector):
-            return ""
-        if tie is None or tie.theirs is None:
-            payload = without(saying.payload, ("transactionId",))
-            return self._message(saying, payload, ["number_left_out"] if payload != saying.payload else [])
-        theirs = b"%d" % tie.theirs
-        if value(saying.payload, "transactionId") is None:
-            return self._message(saying, added(saying.payload, "transactionId", theirs), ["number_added"])
-        return self._message(saying, replaced(saying.payload, {"transactionId": theirs}), ["number"])
+        notes: list[str] = []
+        if tie is not None and tie.theirs is not None:
+            return self._message(saying, _numbered(saying.payload, tie.theirs, notes), notes)
+        payload = without(saying.payload, ("transactionId",))
+        return self._message(saying, payload, ["number_left_out"] if payload != saying.payload else [])
 
-    def _is_thinned(self, saying: Saying, connector: int) -> bool:
+    def _is_said_again(self, saying: Saying) -> bool:
+        """Say whether a reading is the same as the one before it."""
+        connector, digest = _connector(saying), blake2b(saying.payload, digest_size=16).digest()
+        is_same = self._last_reading.get(connector) == digest
+        _keep(self._last_reading, connector, digest, CONNECTORS_MAX)
+        return is_same
+
+    def _is_thinned(self, saying: Saying) -> bool:
         """Say whether an operator does not want readings as often as this."""
         interval_s = self.manner.meter_interval_s
         if interval_s <= 0 or b"Transaction." in saying.payload or b"Trigger" in saying.payload:
             return False
+        connector, number, at = _connector(saying), saying.transaction_number, _measured_at(saying)
         last = self._metered.get(connector)
-        if last is not None and saying.at - last < timedelta(seconds=interval_s * THINNED):
+        is_early = last is not None and abs(at - last[1]) < timedelta(seconds=interval_s * THINNED)
+        if is_early and last is not None and last[0] == number:
             return True
-        self._metered[connector] = saying.at
+        _keep(self._metered, connector, (number, at), CONNECTORS_MAX)
         return False
 
     # --- what the operator answers ---
@@ -695,13 +758,14 @@ class StandIn:
             return [*self._settle(token, "done", payload, now), *self._booted(payload, now)]
         if token.saying is None:
             return self._settle(token, "done", payload, now)
-        if token.action == START and token.learned is not None:
+        if token.action == START:
+            assert token.learned is not None
             theirs = _integer(value(payload, "transactionId"))
             if theirs is None:
                 return self._again(token, payload, "nonsense", now)
-            verdict = _text(value(value(payload, "idTagInfo") or EMPTY_PAYLOAD, "status")) or "Accepted"
-            state = "open" if verdict == "Accepted" else "refused"
-            token.learned = token.learned._replace(theirs=theirs, state=state, verdict=verdict[:16])
+            verdict = _verdict(value(payload, "idTagInfo"))
+            state = "open" if verdict in {"", "Accepted"} else "refused"
+            token.learned = token.learned._replace(theirs=theirs, state=state, verdict=verdict)
         return self._settle(token, "done", payload, now)
 
     def _errored(self, token: _Open, code: str, description: str, now: float) -> list[Effect]:
@@ -718,35 +782,45 @@ class StandIn:
         return self._again(token, answer, "", now)
 
     def _again(self, token: _Open, answer: bytes, note: str, now: float) -> list[Effect]:
-        """Have a start or a stop told again later, or park it; its transaction waits, the others do not."""
+        """Have what was refused told again later, or park it; its transaction waits, the others do not."""
+        token.tries += 1
+        is_parked = token.tries > len(RETRY_DELAYS_S)
+        delay_s = None if is_parked else RETRY_DELAYS_S[token.tries - 1]
+        return self._owe_again(token, "parked" if is_parked else "retrying", answer, note, delay_s, now)
+
+    def _unanswered(self, token: _Open, now: float) -> list[Effect]:
+        """Let the rest go on without a saying that gets no answer, since it may be the only one."""
+        if token.action not in {START, STOP}:
+            if token.tries >= SILENT_TRIES_MAX:
+                return self._owe_again(token, "failed", b"", "no_answer", None, now)
+            token.tries += 1
+        return self._owe_again(token, "retrying", b"", "no_answer", SILENCE_PAUSE_S, now)
+
+    def _owe_again(
+        self, token: _Open, status: str, answer: bytes, note: str, delay_s: float | None, now: float
+    ) -> list[Effect]:
         assert token.saying is not None
         number = token.saying.transaction_number
-        tries = token.tries + 1
         if number is not None:
             self._blocked.add(number)
-        is_parked = tries > len(RETRY_DELAYS_S)
-        delay_s = None if is_parked else RETRY_DELAYS_S[tries - 1]
-        if delay_s is not None:
-            due_at = now + delay_s
-            self._owed_at = due_at if self._owed_at is None else min(self._owed_at, due_at)
-        if note:
-            token.note = ",".join(filter(None, (token.note, note)))
-        token.tries = tries
-        token.learned = None
-        if number is not None:
             self._owed.pop(number, None)
-        return self._settle(token, "parked" if is_parked else "retrying", answer, now, retry_in_s=delay_s)
+        due_at = now + (delay_s or 0.0)
+        self._owed_at = due_at if self._owed_at is None else min(self._owed_at, due_at)
+        token.note = ",".join(filter(None, (token.note, note)))
+        token.learned = None
+        return self._settle(token, status, answer, now, retry_in_s=delay_s)
 
     def _expired(self, token: _Open, now: float, *, was_sent: bool) -> list[Effect]:
         if token.action == "Authorize":
             return [self._exchanged(token, "failed", b"", now), Authorised(token.token, None)]
-        self._silences += 1 if was_sent else 0
-        if self._silences >= SILENCES_MAX or token.action == BOOT:
-            return [Close(POLICY, "no_answer")]
-        if token is not self._current:
-            return []
-        # The same message under the same id: an operator that was only slow knows it again.
-        return self._ask(token, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
+        token.silences += 1 if was_sent else 0
+        is_own_boot = token.action == BOOT and token.saying is None
+        if token.silences < SILENCES_MAX and not is_own_boot:
+            # The same message under the same id: an operator that was only slow knows it again.
+            return self._ask(token, Priority.PORTAL, "own", CALL_DEADLINE_S, now)
+        self.state = State.CLOSED
+        untold = [] if token.saying is None else self._unanswered(token, now)
+        return [*untold, Close(POLICY, "no_answer")]
 
     def _exchanged(self, token: _Open, status: str, answer: bytes, now: float) -> Exchanged:
         return Exchanged(token.action, token.message_id, token.payload, status, answer, now - token.sent_at)
@@ -758,6 +832,8 @@ class StandIn:
             self._current = None
         saying = token.saying
         if saying is None:
+            if token.action == HEARTBEAT:
+                self._beat_at = now + self._interval_s
             return [self._exchanged(token, status, answer, now)]
         learned = token.learned
         if status == "done" and learned is not None:
@@ -780,7 +856,7 @@ class StandIn:
                     status,
                     answer,
                     now - token.sent_at,
-                    max(token.tries, 1),
+                    token.tries + (status in {"done", "failed"}),
                     retry_in_s,
                     learned,
                 )
@@ -804,10 +880,59 @@ class StandIn:
         return [Became(State.REJECTED, "boot_rejected")]
 
 
+def _keep(kept: OrderedDict[K, V], key: K, what: V, most: int) -> None:
+    """Keep one more, and forget the one that was kept longest ago where there are too many."""
+    kept[key] = what
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _place(saying: Saying) -> bytes:
+    """Return of what a boot or a status tells, so that only the newest one counts."""
+    return b"boot" if saying.action == BOOT else value(saying.payload, "connectorId") or b"0"
+
+
+def _connector(saying: Saying) -> int:
+    return _integer(value(saying.payload, "connectorId")) or 0
+
+
+def _is_likely(told_at: datetime, saying: Saying) -> bool:
+    """Say whether a charger can mean this instant, by when it was heard."""
+    return saying.at - PAST_MAX <= told_at <= saying.at + SKEW
+
+
+def _measured_at(saying: Saying) -> datetime:
+    """Return when a reading was taken, which may be long before it was heard."""
+    try:
+        told = msgspec.json.decode(saying.payload, type=_Metered).meter_value
+    except (msgspec.DecodeError, RecursionError):
+        return saying.at
+    told_at = _instant(told[-1].timestamp) if told else None
+    return told_at if told_at is not None and _is_likely(told_at, saying) else saying.at
+
+
+def _numbered(payload: bytes, theirs: int, notes: list[str]) -> bytes:
+    """Return what is told of a transaction with the operator's own number of it."""
+    number = b"%d" % theirs
+    if value(payload, "transactionId") is None:
+        notes.append("number_added")
+        return added(payload, "transactionId", number)
+    notes.append("number")
+    return replaced(payload, {"transactionId": number})
+
+
+def _verdict(raw: bytes | None) -> str:
+    """Return what an operator says of a card, empty where that is nothing."""
+    told = _decoded(raw)
+    status = told.get("status") if isinstance(told, dict) else None
+    return status[:16] if isinstance(status, str) else ""
+
+
 def added(payload: bytes, name: str, raw: bytes) -> bytes:
     """Return a JSON object with one more field in front, every other byte as it was."""
     start = payload.index(b"{") + 1
-    is_empty = not payload[start:].lstrip().removesuffix(b"}").strip()
+    is_empty = payload[start:].strip() == b"}"
     rest = payload[start:]
     return b"%b%b:%b%b%b" % (payload[:start], msgspec.json.encode(name), raw, b"" if is_empty else b",", rest)
 
@@ -834,14 +959,13 @@ def _integer(raw: bytes | None) -> int | None:
     if isinstance(found, str):
         digits = found.strip()
         is_number = digits.removeprefix("-").isdecimal() and len(digits) <= 19
-        return int(digits) if is_number else None
+        found = int(digits) if is_number else None
     if isinstance(found, float) and found.is_integer() and abs(found) < 2**53:
         return int(found)
     return found if isinstance(found, int) and abs(found) < 2**63 else None
 
 
-def _instant(raw: bytes | None) -> datetime | None:
-    text = _text(raw)
+def _instant(text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
