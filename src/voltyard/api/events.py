@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from voltyard.api.shapes import refusals
+from voltyard.operators.events import LinkChanged
 from voltyard.transactions.events import TransactionChanged
 from voltyard.web.auth import SignedIn
 from voltyard.web.door import door_of
@@ -15,7 +16,7 @@ from voltyard.web.live import EventStream, Watch
 
 router = APIRouter(route_class=OnceRoute, tags=["events"])
 
-SENSITIVE = (TransactionChanged.__name__,)
+SENSITIVE = (TransactionChanged.__name__, LinkChanged.__name__)
 
 
 @router.get(

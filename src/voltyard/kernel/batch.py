@@ -24,7 +24,8 @@ Result = TypeVar("Result")
 class Batch(Generic[Item, Result]):
     """Items that are handled together; ``handle`` returns one result for each, in their order.
 
-    ``lanes`` Works may run at a time: one where the database has one writer.
+    ``lanes`` Works may run at a time: one where the database has one writer. Where nobody waits for the
+    results, ``gather_s`` lets each batch wait so long for company.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Batch(Generic[Item, Result]):
         handle: Callable[[Work, Sequence[Item]], Sequence[Result]],
         *,
         lanes: int,
+        gather_s: float = 0.0,
     ) -> None:
         self._db = db
         self._actor = actor
         self._handle = handle
         self._lanes = lanes
+        self._gather_s = gather_s
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._ready = asyncio.Event()
         self._log = logger("batch")
@@ -68,6 +71,8 @@ class Batch(Generic[Item, Result]):
             while not self._waiting:
                 self._ready.clear()
                 await self._ready.wait()
+            if self._gather_s and len(self._waiting) < BATCH_MAX:
+                await asyncio.sleep(self._gather_s)
             await self._linger()
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
             # Whoever asked may have gone; what was said is stored all the same.

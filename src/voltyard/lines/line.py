@@ -680,17 +680,17 @@ class _Connection:
                 latency_ms=(self._now - began) * 1000,
             )
         )
+        if done.is_manner_changed:  # before the answer, since the operator may look at once
+            found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link.id)
+            if found is not None:
+                self.link = found
+                stand_in.manner = manner_of(found)
         if done.error:
             self._carry(stand_in.refuse(call, done.error, done.description, self._now))
         else:
             self._carry(stand_in.answer(call, done.answer, self._now))
         if done.after is not None:
             done.after()
-        if done.is_manner_changed:
-            found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link.id)
-            if found is not None:
-                self.link = found
-                stand_in.manner = manner_of(found)
 
 
 def longer(pause_s: float, least_s: float = BACK_OFF_S) -> float:

@@ -73,6 +73,8 @@ class Done:
     description: str = ""
     status: str = "done"
     note: str = ""
+    is_accepted: bool = False
+    """The charger was asked, and said yes."""
     is_manner_changed: bool = False
     after: Callable[[], None] | None = None
     """What is to be done once the answer is on its way."""
@@ -171,21 +173,22 @@ def _refused(call: Call, wrong: VoltyardError) -> Done:
 def _answer(request: _Request, done: Command, note: str = "") -> Done:
     """Return a charger's own answer to its operator, or why there is none."""
     action = request.call.action
-    is_answered = done.status in {CommandStatus.EXECUTED, CommandStatus.REJECTED} and done.answer is not None
+    is_accepted = done.status is CommandStatus.EXECUTED
+    is_answered = (is_accepted or done.status is CommandStatus.REJECTED) and done.answer is not None
     payload = (done.answer or "").encode() if is_answered else b""
     told = _error_of(payload)
     if told is not None:
         return Done(error=told[0], description=told[1], note=note)
     valid = _valid(action, payload)
     if valid is not None:
-        return Done(valid, note=note)
-    is_done = done.status is CommandStatus.EXECUTED
-    for word in ("Accepted", "Unlocked") if is_done else ("Rejected", "UnlockFailed"):
+        return Done(valid, note=note, is_accepted=is_accepted)
+    for word in ("Accepted", "Unlocked") if is_accepted else ("Rejected", "UnlockFailed"):
         try:
             answer = asked.answer(action, status=word)
         except (Invalid, TypeError):
             continue
-        return Done(answer, status="done" if is_done else "failed", note=done.word)
+        status = "done" if is_accepted else "failed"
+        return Done(answer, status=status, note=done.word, is_accepted=is_accepted)
     return Done(error="InternalError", status="failed", note=done.word)
 
 
@@ -278,7 +281,7 @@ async def _reserve(request: _Request) -> Done:
     before = await ctx.db.read(serving.ACTOR, store.find_reservation, link.id, what.reservation_id)
     if before is not None:
         with suppress(Refused):  # it may be over
-            await reservations.cancel(ctx, link.actor, before)
+            await reservations.cancel(ctx, serving.ACTOR, before)
     try:
         made = await reservations.create(
             ctx,
@@ -303,7 +306,7 @@ async def _cancel(request: _Request) -> Done:
     )
     if found is None:
         return request.status("Rejected", "unknown_reservation")
-    await reservations.cancel(request.ctx, request.link.actor, found)
+    await reservations.cancel(request.ctx, serving.ACTOR, found)
     return request.status("Accepted", "number")
 
 
@@ -320,7 +323,7 @@ async def _availability(request: _Request) -> Done:
     if is_operative and {0, connector} & out:
         return request.status("Accepted", "others_want_it_out_of_use")
     done = await _ask(request, SetAvailability(connector, is_operative))
-    if done.error or done.answer not in _AVAILABLE:
+    if not done.is_accepted:
         await ctx.db.work(serving.ACTOR, serving.restore_inoperative, link.id, before)
         return done
     if connector == 0 and is_operative:
@@ -328,11 +331,6 @@ async def _availability(request: _Request) -> Done:
         for each in sorted(out):
             await _ask(request, SetAvailability(each, is_operative=False))
     return done
-
-
-_AVAILABLE: Final = frozenset(
-    asked.answer("ChangeAvailability", status=word) for word in ("Accepted", "Scheduled")
-)
 
 
 def _reported(work: Work, charger_id: str) -> tuple[Key, ...]:

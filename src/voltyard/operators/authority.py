@@ -18,13 +18,16 @@ from voltyard.kernel.actor import link as link_actor
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import Unavailable, VoltyardError
+from voltyard.kernel.errors import Invalid, Unavailable, VoltyardError
 from voltyard.kernel.limits import AUTHORISE_BUDGET_S, PREAUTHORISED_S, VERDICT_DAYS
 from voltyard.kernel.log import logger
+from voltyard.kernel.wire import decode
 from voltyard.local_lists import service as local_lists
 from voltyard.operators import serving, store
 from voltyard.operators.events import Attune, Authorise, Deliver, EndRefused, Verdicted
 from voltyard.speech import (
+    Ask,
+    ByHand,
     Fallback,
     Judged,
     MayCharge,
@@ -77,9 +80,7 @@ def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
     place, said = item
     if not isinstance(said, MayCharge | Started):
         return Deferred(row.id, row.location_id, "", None)
-    since_at = work.now - timedelta(seconds=PREAUTHORISED_S)
-    awaits = effects.awaited(StartCharging(said.id_tag)) or ""
-    if store.was_asked(work, place.charger_id, row.id, awaits, since_at):
+    if _has_asked_for(work, place.charger_id, row.id, said):
         is_known = isinstance(said, MayCharge)  # a start is delivered all the same
         return Deferred(row.id, row.location_id, said.id_tag, Verdict.ACCEPTED, is_known=is_known)
     found = store.find_verdict(work, row.id, tag_key(said.id_tag)[:64])
@@ -91,6 +92,32 @@ def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
     rule = Fallback(row.fallback)
     silent = {Fallback.REFUSE: Verdict.INVALID, Fallback.ALL: Verdict.ACCEPTED}.get(rule)
     return Deferred(row.id, row.location_id, said.id_tag, silent)
+
+
+def _has_asked_for(work: Work, charger_id: str, link_id: str, said: MayCharge | Started) -> bool:
+    """Say whether an operator itself asked for this start lately.
+
+    A start is noted as the one that was asked for before we come here, and may be said again.
+    """
+    since_at = work.now - timedelta(seconds=PREAUTHORISED_S)
+    awaits = effects.awaited(StartCharging(said.id_tag))
+    return any(
+        row.awaits == awaits
+        or (
+            isinstance(said, Started)
+            and row.effect_at is not None
+            and effects.awaited(_written(row.request)) == awaits
+        )
+        for row in store.list_starts(work, charger_id, link_id, since_at)
+    )
+
+
+def _written(request: str) -> Ask:
+    """Return a start as its command has it: as it was asked, or as it went to the charger after that."""
+    try:
+        return decode(request, StartCharging)
+    except Invalid:
+        return ByHand("RemoteStartTransaction", request)
 
 
 def _counts(found: Any, now: datetime) -> bool:

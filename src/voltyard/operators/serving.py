@@ -344,11 +344,16 @@ def feed(work: Work, wanted: Mapping[str, tuple[str, int]], *, limit: int) -> tu
     by_charger: dict[str, list[Said]] = {}
     for row in rows:
         by_charger.setdefault(row.charger_id, []).append(row)
-    found: dict[str, Fed] = {}
-    for link_id, (charger_id, cursor) in wanted.items():
-        said = tuple(row for row in by_charger.get(charger_id, ()) if row.number > cursor)
-        numbers = {row.transaction_number for row in said if row.transaction_number is not None}
-        found[link_id] = Fed(said, known(work, link_id, numbers) if numbers else {})
+    numbers = {row.transaction_number for row in rows if row.transaction_number is not None}
+    ties: dict[str, dict[int, Known]] = {}
+    for tie in store.find_numbers_of(work, list(wanted), numbers):
+        ties.setdefault(tie.link_id, {})[tie.number] = Known(tie.number, tie.theirs, tie.state)
+    found = {
+        link_id: Fed(
+            tuple(row for row in by_charger.get(charger_id, ()) if row.number > cursor), ties.get(link_id, {})
+        )
+        for link_id, (charger_id, cursor) in wanted.items()
+    }
     return found, len(rows) >= limit
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import chargers, commands, connectors, parameters, presences
+from voltyard.kernel.actor import Kind
 from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.access import Permission
@@ -23,6 +24,7 @@ from voltyard.operators.tables import (
     link_verdicts,
     links,
 )
+from voltyard.speech import StartCharging
 from voltyard.transactions.tables import transactions
 
 Row = sa.Row[Any]
@@ -237,20 +239,22 @@ def registers_of(work: Work, numbers: Collection[int]) -> dict[int, int]:
     return {row.number: row.meter_last_wh for row in rows}
 
 
-def was_asked(work: Work, charger_id: str, link_id: str, awaits: str, since_at: datetime) -> bool:
-    """Say whether a link asked a charger for this since an instant, and was not refused."""
-    found = work.value(
-        sa.select(sa.func.count())
-        .select_from(commands)
-        .where(
-            commands.c.charger_id == charger_id,
-            commands.c.actor_kind == "link",
-            commands.c.actor_id == link_id,
-            commands.c.awaits == awaits,
-            commands.c.created_at >= since_at,
+def list_starts(work: Work, charger_id: str, link_id: str, since_at: datetime) -> list[Row]:
+    """Return what became of the starts that a link asked a charger for since an instant.
+
+    ``awaits`` is None once it has begun, or was refused; then ``effect_at`` tells the two apart.
+    """
+    return list(
+        work.rows(
+            sa.select(commands.c.request, commands.c.awaits, commands.c.effect_at).where(
+                commands.c.charger_id == charger_id,
+                commands.c.actor_kind == Kind.LINK.value,
+                commands.c.actor_id == link_id,
+                commands.c.kind == StartCharging.__name__,
+                commands.c.created_at >= since_at,
+            )
         )
     )
-    return bool(found)
 
 
 def set_cursors(work: Work, cursors: Mapping[str, int]) -> None:
@@ -275,6 +279,18 @@ _numbers = sa.select(link_numbers).where(
 def find_numbers(work: Work, link_id: str, numbers: Collection[int]) -> list[Row]:
     """Return what a link knows of these transactions of ours."""
     return work.find(_numbers, link_id=link_id, numbers=sorted(set(numbers))) if numbers else []
+
+
+_numbers_of = sa.select(
+    link_numbers.c.link_id, link_numbers.c.number, link_numbers.c.theirs, link_numbers.c.state
+).where(among(link_numbers.c.link_id, "link_ids"), among(link_numbers.c.number, "numbers"))
+
+
+def find_numbers_of(work: Work, link_ids: Collection[str], numbers: Collection[int]) -> list[Row]:
+    """Return what several links know of transactions of ours, in one look."""
+    if not numbers or not link_ids:
+        return []
+    return work.find(_numbers_of, link_ids=list(link_ids), numbers=sorted(numbers))
 
 
 def find_theirs(work: Work, link_id: str, theirs: int) -> Row | None:

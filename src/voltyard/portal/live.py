@@ -12,7 +12,7 @@ from voltyard.web.doorway import GuardedRoute
 from voltyard.web.live import EventStream, Watch
 
 router = APIRouter(route_class=GuardedRoute)
-SENSITIVE = frozenset({"TransactionChanged"})
+SENSITIVE = frozenset({"TransactionChanged", "LinkChanged"})
 
 
 @router.get("/live")

@@ -549,8 +549,7 @@ class StandIn:
             if told is not None:
                 return [*self._passed(before), *self._tell_next(told, now)]
             self.cursor = saying.number
-        effects = [*self._passed(before), *self._want()]
-        return [*effects, *self._due(now)] if is_due else effects
+        return [*self._passed(before), *self._want()]
 
     def _want(self) -> list[Effect]:
         """Ask for what follows in the log, if nothing of it is left and there may be more."""

@@ -31,15 +31,16 @@ from voltyard.ocpp.v16.dialect import Malformed
 from voltyard.operators import deliveries, service, store
 from voltyard.operators.deliveries import Delivery
 from voltyard.operators.service import Wanted
+from voltyard.operators.serving import Record
 from voltyard.operators.tables import links
 from voltyard.sim.backoffice import Backoffice
 from voltyard.sim.operator import Charger as Seen
 from voltyard.sim.operator import Manner, Operator
 from voltyard.speech import (
-    Answer,
     AnswerRefused,
     Ask,
     Asked,
+    ByHand,
     Gone,
     Heard,
     Hello,
@@ -126,12 +127,13 @@ class Scene:
 
     async def _answer(self, asked: Asked) -> Told:
         self.asked.append(asked.ask)
-        name = type(asked.ask).__name__
-        word = self.words.get(name, "Accepted")
+        name = asked.ask.action if isinstance(asked.ask, ByHand) else type(asked.ask).__name__
+        word = self.words.get(name, "Unlocked" if name == "Unlock" else "Accepted")
+        action, request = dialect.write(asked.ask)
         if word.endswith("!"):
-            return Told(AnswerRefused(word[:-1], "so it was told"), name, "{}")
+            return Told(AnswerRefused(word[:-1], "so it was told"), action, request.decode())
         payload = json.dumps(self.payloads.get(name, {"status": word}))
-        return Told(Answer(word in {"Accepted", "Unlocked", "Scheduled"}, word, payload), name, "{}")
+        return Told(dialect.read_answer(asked.ask, payload.encode()), action, request.decode())
 
     def asks(self, kind: type[T]) -> list[T]:
         """Return what the charger was asked of one kind."""
@@ -236,7 +238,8 @@ class Scene:
         return list(reversed(found))
 
     async def deliveries(self, link_id: str, *actions: str, **over: Any) -> list[Delivery]:
-        """Return what became of messages, oldest first."""
+        """Return what became of messages, oldest first, once all that is on its way is stored."""
+        await self.lines._records.join(Record(link_id, self.charger.id))
         found = await self.ctx.db.read(
             SYSTEM, deliveries.list_deliveries, link_id, actions=actions, limit=500, **over
         )

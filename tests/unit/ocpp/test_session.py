@@ -586,3 +586,63 @@ def test_only_the_last_expired_asks_are_remembered() -> None:
         session.tick(number * 10 + 1)
     assert list(session.received(b'[3,"x1",{}]', 1_000)) == [Noted("late_answer", '"x1"')]
     assert list(session.received(b'[3,"x2",{}]', 1_000)) == [AnsweredLate(1, b"{}")]
+
+
+# --- ids of the caller's own ---
+
+
+def ask_as(session: Session, token: object, message_id: str, now: float = 0) -> Effects:
+    return session.ask(
+        token,
+        "Reset",
+        b"{}",
+        priority=Priority.PORTAL,
+        origin="a",
+        timeout_s=30,
+        now=now,
+        message_id=message_id,
+    )
+
+
+def test_an_ask_goes_out_under_the_id_that_it_was_given() -> None:
+    session = Session("x")
+    assert list(ask_as(session, 1, "mine:7")) == [SendAsk(b'[2,"mine:7","Reset",{}]', 1, "mine:7")]
+    assert list(session.received(b'[3,"x1",{}]', 0)) == [Noted("unknown_answer", '"x1"')]
+    assert list(session.received(b'[3,"mine:7",{}]', 0)) == [Answered(1, b"{}")]
+    assert sent(ask(session, 2)) == [[2, "x1", "Reset", {"n": 2}]], "ids of its own are counted apart"
+
+
+def test_an_ask_keeps_its_id_while_it_waits() -> None:
+    session = Session("x")
+    ask(session, 1)
+    assert ask_as(session, 2, "mine") == ()
+    assert list(session.received(b'[3,"x1",{}]', 0)) == [
+        Answered(1, b"{}"),
+        SendAsk(b'[2,"mine","Reset",{}]', 2, "mine"),
+    ]
+
+
+def test_a_late_answer_counts_for_what_was_asked_again_under_the_same_id() -> None:
+    session = Session("x")
+    ask_as(session, 1, "mine")
+    assert list(session.tick(30)) == [Expired(1, was_sent=True)]
+    ask_as(session, 2, "mine", now=30)
+    assert list(session.received(b'[3,"mine",{"a":1}]', 31)) == [Answered(2, b'{"a":1}')]
+    assert list(session.received(b'[4,"mine","InternalError"]', 32)) == [
+        AnsweredLate(1, code="InternalError")
+    ]
+    assert list(session.received(b'[3,"mine",{}]', 33)) == [Noted("unknown_answer", '"mine"')]
+
+
+def test_an_id_that_is_given_holds_36_characters_at_most() -> None:
+    ask_as(Session("x"), 1, "m" * 36)
+    with pytest.raises(AssertionError):
+        ask_as(Session("x"), 1, "m" * 37)
+
+
+@pytest.mark.parametrize("is_id_loose", [False, True])
+def test_an_id_that_was_given_is_told_from_a_strange_one(*, is_id_loose: bool) -> None:  # quirk Q20
+    session = Session("x", is_id_loose=is_id_loose)
+    ask_as(session, 1, "mine")
+    effects = session.received(b'[3,"other",{}]', 0)
+    assert (Answered(1, b"{}") in effects) is is_id_loose

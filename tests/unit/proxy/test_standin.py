@@ -724,6 +724,15 @@ def test_an_answer_without_a_number_counts_as_a_refusal(payload: Any) -> None:
     assert not store.ties
 
 
+@pytest.mark.parametrize("raw", ["1e400", "[" * 5_000 + "]" * 5_000])
+def test_a_number_that_cannot_be_read_is_none(raw: str) -> None:
+    store = Store()
+    store.started(OURS)
+    play = Play(store).online()
+    play.reply(f'[3,"{play.last.id}",{{"transactionId":{raw},"idTagInfo":{raw}}}]')
+    assert store.statuses_of(1) == ["retrying"]
+
+
 @pytest.mark.parametrize(
     "info", ["Accepted", 7, None, [], {"status": 7}, {"status": None}, {}, {"status": {"a": 1}}]
 )
@@ -1401,6 +1410,8 @@ class Interleaved(RuleBasedStateMachine):
             assert self.now - self.open[1] >= limit_s, "one saying is open at a time"
             self.unanswered.append(self.open[0])
         self.open = (call, self.now)
+        is_stored = not any(isinstance(each, Told) for each in self.play.inputs)
+        assert is_stored or call.action in {"Authorize", BOOT}, "it is stored before the next one is told"
         number = call.payload.get("x")
         if number is not None:
             place = call.payload["s"]
@@ -1464,7 +1475,8 @@ class Interleaved(RuleBasedStateMachine):
         connector=st.integers(0, 2),
     )
     def say_something_else(self, action: str, connector: int) -> None:
-        self.say(action, connectorId=connector, n=self.store.end)
+        fields = {"transactionId": OURS} if action == METER and connector else {}
+        self.say(action, connectorId=connector, n=self.store.end, **fields)
 
     # --- the store ---
 
@@ -1489,6 +1501,18 @@ class Interleaved(RuleBasedStateMachine):
             self.acknowledged.add(chosen.report.learned.number)
         self.play.give(chosen)
         self.look()
+
+    @rule(times=st.integers(1, 9))
+    def go_on(self, times: int) -> None:
+        """All is well for a while."""
+        for _ in range(times):
+            self.give_all()
+            if self.open is not None:
+                self.answer("well")
+
+    def give_all(self) -> None:
+        while self.play.inputs:
+            self.give_one(self.play.inputs.popleft())
 
     # --- the operator ---
 
@@ -1574,7 +1598,9 @@ class Interleaved(RuleBasedStateMachine):
     @precondition(lambda self: any(row.status == "parked" for row in self.store.rows))
     @rule(is_skip=st.booleans())
     def decide(self, *, is_skip: bool) -> None:
-        row = next(row for row in self.store.rows if row.status == "parked")
+        self.decide_about(next(row for row in self.store.rows if row.status == "parked"), is_skip=is_skip)
+
+    def decide_about(self, row: Row, *, is_skip: bool) -> None:
         if is_skip:
             self.store.skip(row)
         else:
@@ -1599,12 +1625,14 @@ class Interleaved(RuleBasedStateMachine):
         if not self.connection:
             return
         self.break_off(kept=9)
+        for row in self.store.rows:
+            if row.status == "parked" and row.saying.transaction_number not in self.poison:
+                self.decide_about(row, is_skip=False)
         self.wake()
         for _ in range(4_000):
             if self.play.of(Close):
                 self.break_off(kept=9)
-            while self.play.inputs:
-                self.give_one(self.play.inputs.popleft())
+            self.give_all()
             if self.open is not None:
                 self.answer("well")
             elif self.is_over():
@@ -1613,10 +1641,8 @@ class Interleaved(RuleBasedStateMachine):
                 self.wait(20.0)
         else:
             raise AssertionError("the end of the log is reached")
-        assert self.store.cursor == self.store.end or not any(
-            each.number > self.store.cursor for each in self.store.log
-        )
-        self.all_is_told()
+        assert self.store.cursor == self.store.end
+        self.a_poison_message_holds_up_its_own_transaction_only()
 
     def is_over(self) -> bool:
         return (
@@ -1629,8 +1655,7 @@ class Interleaved(RuleBasedStateMachine):
             and self.play.stand_in.is_drained
         )
 
-    def all_is_told(self) -> None:
-        """A poison message holds up its own transaction only."""
+    def a_poison_message_holds_up_its_own_transaction_only(self) -> None:
         done = {row.saying.number for row in self.store.rows if row.status in {"done", "failed"}}
         seen: set[tuple[str, bytes]] = set()
         for saying in self.store.log:
