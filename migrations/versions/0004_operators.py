@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from voltyard.kernel.db import UtcTime
 
 revision = "0004"
@@ -30,12 +31,15 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Float(), nullable=True),
         sa.Column("tries", sa.Integer(), server_default="1", nullable=False),
         sa.Column("next_at", UtcTime(), nullable=True),
+        sa.Column("block", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_deliveries")),
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_deliveries_block_link_id_number", ["block", "link_id", "number"], unique=False
+        )
         batch_op.create_index("ix_deliveries_call_number", ["call_number"], unique=False)
-        batch_op.create_index("ix_deliveries_link_id_number", ["link_id", "number"], unique=False)
         batch_op.create_index(
             "ix_deliveries_open",
             ["link_id", "call_number"],

@@ -166,8 +166,8 @@ def table(middle: dict[str, Reading]) -> str:
     """Return the table, and what one operator adds beyond the bare cost of a frame."""
     none, bare = middle["none"], middle["bare"]
     rows = [
-        "| Operators of each charger | CPU µs a message | added µs for each operator, beyond bare | p50 ms |
-        p99 ms |", "|---|---|---|---|---|",
+        "| Operators of each charger | CPU µs a message | added for each, beyond bare | p50 ms | p99 ms |",
+        "|---|---|---|---|---|",
         f"| (bare echo at this pace) | {bare.cpu_us:.1f} | | {bare.p50_ms:.1f} | {bare.p99_ms:.1f} |",
     ]
     for name, count in SHAPES.items():

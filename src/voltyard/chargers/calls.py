@@ -244,7 +244,7 @@ def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> list[Said
     none can come late before one that was read.
     """
     assert work.actor.is_system
-    return [_said(row) for row in store.list_said(work, after, limit=limit)]
+    return [_said(row) for row in store.said_after(work, after, limit=limit)]
 
 
 def _said(row: Any) -> Said:
@@ -259,7 +259,7 @@ def transaction_of(work: Work, charger_id: str, number: int) -> int | None:
 def said_last(work: Work, charger_id: str, action: str, *, until: int, limit: int) -> list[Said]:
     """Return the last sayings of one action up to a number in the log, oldest first; for rooms above."""
     return [
-        _said(row) for row in reversed(store.list_last(work, charger_id, action, until=until, limit=limit))
+        _said(row) for row in reversed(store.said_last(work, charger_id, action, until=until, limit=limit))
     ]
 
 

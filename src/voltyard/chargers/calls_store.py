@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import answers, calls, chargers
+from voltyard.kernel.blocks import block_of, look
 from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
@@ -17,23 +17,14 @@ from voltyard.locations.service import visible
 Row = sa.Row[Any]
 
 SAMPLE_ROWS = 500
-BLOCKS: Final = MappingProxyType({True: 1 << 9, False: 1 << 16})
-"""How many numbers share a block of the index, on SQLite and on PostgreSQL, whose logs are longer.
-
-Small, and one batch writes few pages of the index; large, and a rare charger is found in few looks.
-"""
-LOOK_BLOCKS = 4
-LOOK_BLOCKS_MAX = 1_024
-"""Blocks that are looked into at a time: few at first, for who wants the newest, then more and more."""
 
 
 def insert_calls(work: Work, rows: Sequence[dict[str, Any]]) -> list[int]:
     """Add to the log of calls; return the numbers of the rows in their order, which they are given."""
     numbers = work.numbers(calls, len(rows))
-    size = BLOCKS[work.is_sqlite]
     for number, row in zip(numbers, rows, strict=True):
         row["number"] = number
-        row["block"] = number // size
+        row["block"] = block_of(work, number)
     work.insert_many(calls, rows)
     return numbers
 
@@ -117,44 +108,7 @@ def list_calls(
     if numbers is not None or command_id:  # they have quicker ways of their own
         number = calls.c.number
         return list(work.rows(query.order_by(number.desc() if after is None else number).limit(limit)))
-    return _look(work, query, before=before, after=after, is_newest_first=after is None, limit=limit)
-
-
-def _look(
-    work: Work,
-    query: sa.Select[Any],
-    *,
-    before: int | None = None,
-    after: int | None = None,
-    is_newest_first: bool = True,
-    limit: int,
-) -> list[Row]:
-    """Return the first rows of a question about the calls of one charger, block after block."""
-    ends = work.row(
-        sa.select(
-            sa.select(sa.func.min(calls.c.block)).scalar_subquery().label("first"),
-            sa.select(sa.func.max(calls.c.block)).scalar_subquery().label("last"),
-        )
-    )
-    if ends is None or ends.first is None:
-        return []
-    size = BLOCKS[work.is_sqlite]
-    first = ends.first if after is None else max(ends.first, after // size)
-    last = ends.last if before is None else min(ends.last, before // size)
-    query = query.order_by(calls.c.number.desc() if is_newest_first else calls.c.number)
-    found: list[Row] = []
-    count = LOOK_BLOCKS
-    while first <= last and len(found) < limit:
-        if is_newest_first:
-            low, high = max(first, last - count + 1), last
-            last = low - 1
-        else:
-            low, high = first, min(last, first + count - 1)
-            first = high + 1
-        some = query.where(calls.c.block.in_(range(low, high + 1))).limit(limit - len(found))
-        found += work.rows(some)
-        count = min(count * 4, LOOK_BLOCKS_MAX)
-    return found
+    return look(work, calls, query, before=before, after=after, is_newest_first=after is None, limit=limit)
 
 
 _SAID = (
@@ -185,7 +139,7 @@ def last_number(work: Work) -> int:
     return int(work.value(sa.select(sa.func.max(calls.c.number))) or 0)
 
 
-def list_said(work: Work, after: Mapping[str, int], *, limit: int) -> list[Row]:
+def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> list[Row]:
     """Return the sayings of chargers after a number of each, oldest first.
 
     Most follow the log closely: they are served together by one look at its end.
@@ -200,11 +154,11 @@ def list_said(work: Work, after: Mapping[str, int], *, limit: int) -> list[Row]:
         found = [row for row in rows if row.number > close[row.charger_id]]
         if not found and len(rows) >= limit:  # others took all the room
             passed = {charger_id: max(number, rows[-1].number) for charger_id, number in close.items()}
-            return list_said(work, {**after, **passed}, limit=limit)
+            return said_after(work, {**after, **passed}, limit=limit)
     for charger_id, number in after.items():
         if charger_id not in close and len(found) < limit:
             query = sa.select(*_SAID).where(calls.c.charger_id == charger_id, calls.c.number > number, *_said)
-            found += _look(work, query, after=number, is_newest_first=False, limit=limit - len(found))
+            found += look(work, calls, query, after=number, is_newest_first=False, limit=limit - len(found))
     return found
 
 
@@ -218,7 +172,7 @@ def find_transaction_of(work: Work, charger_id: str, number: int) -> int | None:
     return found
 
 
-def list_last(work: Work, charger_id: str, action: str, *, until: int, limit: int) -> list[Row]:
+def said_last(work: Work, charger_id: str, action: str, *, until: int, limit: int) -> list[Row]:
     """Return the last sayings of one action up to a number, newest first; not from far back."""
     query = sa.select(*_SAID).where(
         calls.c.charger_id == charger_id,
@@ -227,13 +181,15 @@ def list_last(work: Work, charger_id: str, action: str, *, until: int, limit: in
         calls.c.number > until - NEAR * 10,
         *_said,
     )
-    return _look(work, query, before=until + 1, after=until - NEAR * 10, is_newest_first=True, limit=limit)
+    return look(
+        work, calls, query, before=until + 1, after=until - NEAR * 10, is_newest_first=True, limit=limit
+    )
 
 
 def times_after(work: Work, charger_id: str, number: int, *, limit: int) -> list[datetime]:
     """Return when the first sayings of a charger after a number were heard."""
     query = sa.select(calls.c.at).where(calls.c.charger_id == charger_id, calls.c.number > number, *_said)
-    return [row.at for row in _look(work, query, after=number, is_newest_first=False, limit=limit)]
+    return [row.at for row in look(work, calls, query, after=number, is_newest_first=False, limit=limit)]
 
 
 def find_started(work: Work, charger_id: str, transaction_numbers: Sequence[int]) -> dict[int, int]:
@@ -244,7 +200,7 @@ def find_started(work: Work, charger_id: str, transaction_numbers: Sequence[int]
         calls.c.transaction_number.in_(transaction_numbers),
     )
     rows = (
-        _look(work, query, is_newest_first=True, limit=10 * len(transaction_numbers))
+        look(work, calls, query, is_newest_first=True, limit=10 * len(transaction_numbers))
         if transaction_numbers
         else []
     )
@@ -258,7 +214,7 @@ def list_actions(work: Work, charger_id: str, among: int) -> list[str]:
         .select_from(calls.join(chargers, chargers.c.id == calls.c.charger_id))
         .where(*_of_charger(charger_id, visible(work, work.actor)))
     )
-    return sorted({row.action for row in _look(work, latest, limit=among)} - {""})
+    return sorted({row.action for row in look(work, calls, latest, limit=among)} - {""})
 
 
 def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) -> list[Row]:
@@ -270,7 +226,7 @@ def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) ->
     )
     if after is not None:
         query = query.where(calls.c.number > after)
-    return _look(work, query, after=after, limit=limit)
+    return look(work, calls, query, after=after, limit=limit)
 
 
 _ANSWERED = calls.join(chargers, chargers.c.id == calls.c.charger_id).outerjoin(

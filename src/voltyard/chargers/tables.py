@@ -192,7 +192,7 @@ calls = sa.Table(
     sa.Column("is_outward", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("origin", sa.String(64), nullable=False, server_default=""),
     sa.Column("command_id", sa.String(40)),
-    # Numbers that were given about the same time (``calls_store.BLOCKS``). An index by charger alone would
+    # Numbers that were given about the same time (``kernel.blocks``). An index by charger alone would
     # have each message write a page of its own; in this one a batch shares a few pages.
     sa.Column("block", sa.BigInteger, nullable=False, server_default="0"),
     # The transaction that a saying was found to be about, whatever number it named.

@@ -61,8 +61,12 @@ class Feeder:
             asked = {link_id: (charger_id, after) for link_id, (charger_id, after, _) in wanted.items()}
             try:
                 found, is_more = await self._ctx.db.read(serving.ACTOR, serving.feed, asked, limit=READ_MAX)
-            except VoltyardError as wrong:
-                self._log.warning("the log could not be read", why=str(wrong))
+            except Exception as wrong:
+                self._log.warning(
+                    "the log could not be read",
+                    why=repr(wrong),
+                    exc_info=not isinstance(wrong, VoltyardError),
+                )
                 await self._ctx.clock.sleep(PAUSE_S)
                 self._wanted = wanted | self._wanted
                 continue

@@ -332,6 +332,8 @@ class _Connection:
         self._deliveries: dict[int, list[asyncio.Future[Verdicted]]] = {}
         self._latest: tuple[int, Verdicted] = (0, Verdicted())
         """What was told last, and what was decided by that: it may not be stored yet."""
+        self._telling: asyncio.Future[None] | None = None
+        """Done once what was told last is stored."""
         # What an operator said before we had opened our mouth; hardly any does.
         self._early: list[bytes] = []
         self._opened_at = self._now
@@ -594,7 +596,8 @@ class _Connection:
             self._settle(*self._latest)
         if saying.transaction_number is not None and report.status in {"retrying", "parked"}:
             self.blocked.add(saying.transaction_number)
-        self._keep(record).add_done_callback(self._stored)
+        self._telling = self._keep(record)
+        self._telling.add_done_callback(self._stored)
 
     def _stored(self, kept: asyncio.Future[None]) -> None:
         if kept.cancelled():
@@ -667,6 +670,9 @@ class _Connection:
         stand_in = self._stand_in
         assert stand_in is not None
         began = self._now
+        if self._telling is not None and not self._telling.done():
+            # An operator that has just given a number to a start may ask for it at once.
+            await asyncio.wait((self._telling,))
         done = await self._requests.carry_out(self.link, stand_in, call, self._carry)
         self._keep(
             self._record(

@@ -39,7 +39,8 @@ LOOK_S: Final = 10.0
 """How often it is looked whether there are other links than those kept; events only make it quicker."""
 FIND_S: Final = 5.0
 """How often it is looked which chargers are here."""
-LANES_POSTGRES: Final = 4
+GATHER_S: Final = 0.02
+"""How long records wait for company: nobody waits for them but the next message of the same link."""
 PAGE: Final = 1_000
 
 
@@ -51,17 +52,19 @@ def share_of(link_id: str) -> int:
 class Lines:
     """Keeps the lines of this process, until cancelled."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, holder: str = "") -> None:
         self._ctx = ctx
         self._is_alone = ctx.settings.nats_url is None
-        self._holder = f"{socket.gethostname()}:{os.getpid()}"[:64]
+        self._holder = (holder or f"{socket.gethostname()}:{os.getpid()}")[:64]
         self._shares: set[int] = set(range(SHARES)) if self._is_alone else set()
         self._lines: dict[str, Line] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._by_charger: dict[str, list[Line]] = {}
         self._feeder = Feeder(ctx)
-        lanes = 1 if ctx.db.is_sqlite else LANES_POSTGRES
-        self._records: Batch[Record, None] = Batch(ctx.db, serving.ACTOR, serving.record, lanes=lanes)
+        # One lane, also on PostgreSQL: what a line tells later must not be stored earlier.
+        self._records: Batch[Record, None] = Batch(
+            ctx.db, serving.ACTOR, serving.record, lanes=1, gather_s=GATHER_S
+        )
         own = hops.name_of(ctx.settings.secret_key())
         self._around = Around(ctx, self._feeder, self._records, own, self._where)
         self._look = asyncio.Event()
@@ -100,7 +103,10 @@ class Lines:
     async def _hear(self, listening: Listening) -> None:
         while True:
             _, event = await listening.next()
-            woken = read_event(event, Woken)
+            try:
+                woken = read_event(event, Woken)
+            except VoltyardError:  # of a newer process, perhaps
+                woken = None
             if woken is None:
                 continue
             for charger_id in woken.charger_ids:
@@ -130,8 +136,8 @@ class Lines:
                     )
                     for first in range(0, len(charger_ids), PAGE)
                 ]
-            except VoltyardError as wrong:
-                self._log.warning("chargers could not be found", why=str(wrong))
+            except Exception as wrong:
+                self._warn("chargers could not be found", wrong)
                 continue
             gone = {charger_id for some in away for charger_id in some}
             for line in tuple(self._lines.values()):
@@ -145,8 +151,8 @@ class Lines:
                 if not self._is_alone:
                     await self._take_shares()
                 wanted = dict([each for each in await self._served() if share_of(each[0]) in self._shares])
-            except VoltyardError as wrong:
-                self._log.warning("links could not be read", why=str(wrong))
+            except Exception as wrong:
+                self._warn("links could not be read", wrong)
             else:
                 for link_id in [link_id for link_id in self._tasks if link_id not in wanted]:
                     self._tasks[link_id].cancel()
@@ -156,6 +162,10 @@ class Lines:
                 for line in tuple(self._lines.values()):
                     line.look()
             await self._look.wait()
+
+    def _warn(self, what: str, wrong: Exception) -> None:
+        """Tell what is tried again soon, and in detail what is nobody's purpose."""
+        self._log.warning(what, why=repr(wrong), exc_info=not isinstance(wrong, VoltyardError))
 
     async def _served(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []

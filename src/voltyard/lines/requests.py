@@ -28,7 +28,7 @@ from voltyard.local_lists import service as local_lists
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import actions, asked
 from voltyard.ocpp.v16.dialect import Malformed
-from voltyard.operators import limits, serving, store
+from voltyard.operators import limits, serving
 from voltyard.operators.service import seal_of
 from voltyard.operators.serving import Facts, Serving
 from voltyard.proxy import keys, policy, standin
@@ -278,7 +278,7 @@ async def _forget_cards(request: _Request) -> Done:
 async def _reserve(request: _Request) -> Done:
     """Keep a connector under a number of ours; the same number of theirs again replaces the reservation."""
     what, ctx, link = request.what, request.ctx, request.link
-    before = await ctx.db.read(serving.ACTOR, store.find_reservation, link.id, what.reservation_id)
+    before = await ctx.db.read(serving.ACTOR, serving.reservation_of, link.id, what.reservation_id)
     if before is not None:
         with suppress(Refused):  # it may be over
             await reservations.cancel(ctx, serving.ACTOR, before)
@@ -296,13 +296,13 @@ async def _reserve(request: _Request) -> Done:
         known = word if word in {"Faulted", "Occupied", "Unavailable"} else "Rejected"
         # OCPP 1.6 §7.43: Occupied stands for reserved as well.
         return request.status("Occupied" if isinstance(wrong, AlreadyReserved) else known, wrong.code())
-    await ctx.db.work(serving.ACTOR, store.upsert_reservation, link.id, what.reservation_id, made.id)
+    await ctx.db.work(serving.ACTOR, serving.keep_reservation, link.id, what.reservation_id, made.id)
     return request.status("Accepted", "number")
 
 
 async def _cancel(request: _Request) -> Done:
     found = await request.ctx.db.read(
-        serving.ACTOR, store.find_reservation, request.link.id, request.what.reservation_id
+        serving.ACTOR, serving.reservation_of, request.link.id, request.what.reservation_id
     )
     if found is None:
         return request.status("Rejected", "unknown_reservation")
@@ -335,7 +335,7 @@ async def _availability(request: _Request) -> Done:
 
 def _reported(work: Work, charger_id: str) -> tuple[Key, ...]:
     return tuple(
-        Key(row.name, row.reported, bool(row.is_readonly)) for row in store.list_reported(work, charger_id)
+        Key(row.name, row.reported, bool(row.is_readonly)) for row in serving.reported(work, charger_id)
     )
 
 

@@ -44,6 +44,9 @@ from voltyard.transactions import service as transactions
 
 ACTOR: Final = system("authority")
 VERDICT_LIFE: Final = timedelta(days=VERDICT_DAYS)
+FRESH: Final = timedelta(hours=1)
+STARTS: Final = (StartCharging.__name__, "RemoteStartTransaction")
+"""The kinds of a command that starts, before and after it went to the charger."""
 DECIDED: Final = (MayCharge, Started, VendorTold)
 """What a Billing operator is asked about before the charger is answered."""
 
@@ -61,6 +64,8 @@ class Deferred:
     """It need not be asked: it asked for this start itself."""
     expires_at: datetime | None = None
     parent_tag: str | None = None
+    is_fresh: bool = False
+    """Its acceptance was kept a short while ago: the same again need not be kept."""
 
 
 def defer(work: Work, items: Sequence[tuple[Place, Said]]) -> dict[int, Deferred]:
@@ -88,6 +93,7 @@ def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
         return Deferred(
             row.id, row.location_id, said.id_tag, Verdict.ACCEPTED,
             expires_at=found.expires_at, parent_tag=found.parent_tag,
+            is_fresh=work.now - found.at < FRESH,
         )  # fmt: skip
     rule = Fallback(row.fallback)
     silent = {Fallback.REFUSE: Verdict.INVALID, Fallback.ALL: Verdict.ACCEPTED}.get(rule)
@@ -108,7 +114,7 @@ def _has_asked_for(work: Work, charger_id: str, link_id: str, said: MayCharge | 
             and row.effect_at is not None
             and effects.awaited(_written(row.request)) == awaits
         )
-        for row in store.list_starts(work, charger_id, link_id, since_at)
+        for row in store.asked_since(work, charger_id, link_id, STARTS, since_at)
     )
 
 
@@ -117,7 +123,7 @@ def _written(request: str) -> Ask:
     try:
         return decode(request, StartCharging)
     except Invalid:
-        return ByHand("RemoteStartTransaction", request)
+        return ByHand(STARTS[1], request)
 
 
 def _counts(found: Any, now: datetime) -> bool:
@@ -136,15 +142,16 @@ async def judge(ctx: Context, deferred: Deferred, own: Judged, call_number: int)
         asked = Deliver(call_number) if own.number is not None else Authorise(deferred.id_tag)
         told = await _ask(ctx, deferred.link_id, asked)
     if told.verdict is not None:
-        await ctx.db.work(
-            ACTOR,
-            serving.judged,
-            deferred.link_id,
-            deferred.id_tag,
-            told.verdict,
-            told.expires_at,
-            told.parent_tag,
-        )
+        if not _is_kept(deferred, told):
+            await ctx.db.work(
+                ACTOR,
+                serving.judged,
+                deferred.link_id,
+                deferred.id_tag,
+                told.verdict,
+                told.expires_at,
+                told.parent_tag,
+            )
         found = Judged(told.verdict, own.number, told.expires_at, told.parent_tag)
     elif deferred.silent is None:
         found = own
@@ -153,6 +160,12 @@ async def judge(ctx: Context, deferred: Deferred, own: Judged, call_number: int)
     if own.number is not None and found.verdict is not own.verdict and found.verdict is not None:
         await ctx.db.work(ACTOR, transactions.set_verdict, own.number, found.verdict)
     return found
+
+
+def _is_kept(deferred: Deferred, told: Verdicted) -> bool:
+    """Say whether it is known already that the operator accepts this card."""
+    same = (told.expires_at, told.parent_tag) == (deferred.expires_at, deferred.parent_tag)
+    return deferred.is_fresh and told.verdict is Verdict.ACCEPTED and same
 
 
 async def vendor_reply(ctx: Context, deferred: Deferred, own: VendorReply, call_number: int) -> VendorReply:
@@ -184,7 +197,7 @@ async def end_refused(ctx: Context, message: EndRefused) -> None:
 def _still_runs(work: Work, message: EndRefused) -> str | None:
     """Return the location of a transaction that has to end, None where it need not."""
     link = store.find_link(work, message.link_id)
-    running = {row.number for row in store.list_running(work, message.charger_id)}
+    running = {row.number for row in store.running_of(work, message.charger_id)}
     if link is None or message.number not in running:
         return None
     told = store.find_reported(work, message.charger_id, "stoptransactiononinvalidid")

@@ -114,7 +114,7 @@ def list_deliveries(
     Raises: NotFound; Forbidden.
     """
     get(work, link_id)
-    rows = deliveries_store.list_deliveries(
+    rows = deliveries_store.deliveries_of(
         work,
         link_id,
         statuses=[status.value for status in statuses],
@@ -133,7 +133,7 @@ def of_call(work: Work, charger_id: str, call_number: int) -> list[Delivery]:
     calls.get(work, charger_id, call_number)
     return [
         _delivery(row)
-        for row in deliveries_store.list_of_call(work, call_number)
+        for row in deliveries_store.deliveries_of_call(work, call_number)
         if row.charger_id == charger_id
     ]
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import calls
+from voltyard.kernel.blocks import block_of, look
 from voltyard.kernel.db import Work
 from voltyard.operators.tables import deliveries
 
 Row = sa.Row[Any]
 
 OPEN = ("retrying", "held", "parked")
+HEADS_MAX = 1_000
+HELD_MAX = 2_000
 _shown = sa.select(deliveries, calls.c.payload.label("said"), calls.c.at.label("said_at")).outerjoin(
     calls, calls.c.number == deliveries.c.call_number
 )
 
 
-def insert_deliveries(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_deliveries(work: Work, rows: Sequence[dict[str, Any]]) -> None:
     """Add deliveries; all rows with the same columns."""
+    for number, row in zip(work.numbers(deliveries, len(rows)), rows, strict=True):
+        row["number"] = number
+        row["block"] = block_of(work, number)
     work.insert_many(deliveries, rows)
 
 
@@ -39,7 +45,7 @@ def find_delivery(work: Work, link_id: str, number: int) -> Row | None:
     return work.row(_shown.where(deliveries.c.link_id == link_id, deliveries.c.number == number))
 
 
-def list_deliveries(
+def deliveries_of(
     work: Work,
     link_id: str,
     *,
@@ -52,7 +58,7 @@ def list_deliveries(
     limit: int,
 ) -> list[Row]:
     """Return deliveries of a link: the newest first before a number, or the next after one."""
-    query = _shown.where(deliveries.c.link_id == link_id).limit(limit)
+    query = _shown.where(deliveries.c.link_id == link_id)
     if statuses:
         query = query.where(deliveries.c.status.in_(statuses))
     if actions:
@@ -64,26 +70,29 @@ def list_deliveries(
     if before is not None:
         query = query.where(deliveries.c.number < before)
     if after is not None:
-        return list(work.rows(query.where(deliveries.c.number > after).order_by(deliveries.c.number)))
-    return list(work.rows(query.order_by(deliveries.c.number.desc())))
+        query = query.where(deliveries.c.number > after)
+    is_newest_first = after is None
+    return look(
+        work, deliveries, query, before=before, after=after, is_newest_first=is_newest_first, limit=limit
+    )
 
 
-def list_of_call(work: Work, call_number: int) -> list[Row]:
+def deliveries_of_call(work: Work, call_number: int) -> list[Row]:
     """Return what became of one saying at every operator."""
     return list(
         work.rows(_shown.where(deliveries.c.call_number == call_number).order_by(deliveries.c.number))
     )
 
 
-def list_open(work: Work, link_id: str, *, limit: int = 1_000) -> list[Row]:
-    """Return what a link still owes its operator beyond its cursor, in the order in which it was said."""
-    return list(
-        work.rows(
-            _shown.where(deliveries.c.link_id == link_id, deliveries.c.status.in_(OPEN))
-            .order_by(deliveries.c.call_number, deliveries.c.number)
-            .limit(limit)
-        )
-    )
+def open_deliveries(work: Work, link_id: str) -> list[Row]:
+    """Return what a link still owes its operator beyond its cursor, in the order in which it was said.
+
+    Of what is held back there may be more than is returned; what holds it back never hides behind it.
+    """
+    query = _shown.where(deliveries.c.link_id == link_id).order_by(deliveries.c.call_number)
+    heads = work.rows(query.where(deliveries.c.status.in_(("retrying", "parked"))).limit(HEADS_MAX))
+    held = work.rows(query.where(deliveries.c.status == "held").limit(HELD_MAX))
+    return sorted((*heads, *held), key=lambda row: (row.call_number, row.number))
 
 
 def count_open(work: Work, link_ids: Collection[str]) -> dict[str, int]:

@@ -90,13 +90,11 @@ def _keep(work: Work, link_id: str, held: Sequence[Held]) -> None:
 
 
 def _running(work: Work, charger_id: str) -> list[Charging]:
-    return [
-        Charging(row.number, row.connector, row.started_at) for row in store.list_running(work, charger_id)
-    ]
+    return [Charging(row.number, row.connector, row.started_at) for row in store.running_of(work, charger_id)]
 
 
 def _connectors(work: Work, charger_id: str) -> list[int]:
-    return [row.number for row in store.list_connectors(work, charger_id) if row.number > 0] or [1]
+    return [row.number for row in store.connectors_of(work, charger_id) if row.number > 0] or [1]
 
 
 def put(work: Work, link_id: str, charger_id: str, limit: SetLimit) -> None:
@@ -142,7 +140,7 @@ def limits_now(work: Work, charger_id: str) -> list[LimitNow]:
     """Return which limits operators hold a charger's connectors at; for who may see the charger's links."""
     return [
         LimitNow(row.connector, row.limit_a, words(row.by), row.word, row.sent_at)
-        for row in store.list_composed(work, charger_id)
+        for row in store.composed_of(work, charger_id)
     ]
 
 
@@ -209,7 +207,7 @@ def _turns(work: Work, charger_id: str) -> tuple[list[_Turn], float | None]:
     answers = setup.find(work, charger_id)
     phases = answers.answers.phases if answers is not None else PHASES
     most_a = answers.answers.max_current_a if answers is not None else MOST_A
-    before = {row.connector: row for row in store.list_composed(work, charger_id)}
+    before = {row.connector: row for row in store.composed_of(work, charger_id)}
     told = store.find_reported(work, charger_id, "chargingschedulemaxperiods")
     count_max = min(int(told), PERIODS_MAX) if told is not None and told.isdecimal() else PERIODS_DEFAULT
     turns: list[_Turn] = []

@@ -242,14 +242,14 @@ def history(work: Work, link_id: str) -> list[Change]:
     _get(work, link_id)
     return [
         Change(row.at, row.actor_kind, row.actor_id, row.door, row.what, row.detail)
-        for row in store.list_history(work, link_id, limit=HISTORY_MAX)
+        for row in store.history_of(work, link_id, limit=HISTORY_MAX)
     ]
 
 
 def compare(work: Work, link_id: str) -> Comparison:
     """Return what an operator has seen of the latest transactions. Raises: NotFound; Forbidden."""
     _get(work, link_id)
-    rows = store.list_numbers(work, link_id, limit=COMPARED_MAX)
+    rows = store.newest_numbers(work, link_id, limit=COMPARED_MAX)
     refused = {row.id_tag for row in rows if row.verdict and row.verdict != "Accepted"}
     return Comparison(
         tuple(
@@ -402,7 +402,7 @@ def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> 
 
 def _tell_running(work: Work, link_id: str, charger_id: str, number: int) -> int:
     """Have a link begin where the oldest of the running transactions began; return its cursor."""
-    running = [int(row.number) for row in store.list_running(work, charger_id)]
+    running = [int(row.number) for row in store.running_of(work, charger_id)]
     began = calls.started_numbers(work, charger_id, running)
     store.upsert_numbers(work, [{"link_id": link_id, "number": each, "state": "pending"} for each in began])
     return min((*began.values(), number + 1)) - 1
@@ -504,7 +504,7 @@ def disconnect(work: Work, link_id: str) -> None:
     Raises: NotFound; Forbidden.
     """
     row, charger = _get(work, link_id, Permission.EDIT_CHARGERS)
-    is_owed = row.role == Role.BILLING.value and bool(store.list_open_numbers(work, link_id))
+    is_owed = row.role == Role.BILLING.value and bool(store.open_numbers(work, link_id))
     store.set_link(
         work,
         link_id,

@@ -19,9 +19,10 @@ from voltyard.kernel.actor import Actor, system
 from voltyard.kernel.actor import link as link_actor
 from voltyard.kernel.db import Work
 from voltyard.operators import deliveries_store, store
-from voltyard.operators.events import Compose, EndRefused, LinkChanged
+from voltyard.operators.events import EndRefused, LinkChanged
 from voltyard.operators.service import words
 from voltyard.speech import Role, Verdict
+from voltyard.transactions import service as transactions
 
 ACTOR: Final = system("lines")
 PAYLOAD_MAX = 65_536
@@ -184,10 +185,10 @@ def find(work: Work, link_id: str) -> Serving | None:
         attached_number=row.attached_number,
         is_leaving=row.ended_at is not None,
         via=words(charger.via or ""),
-        keys={each.name: each.value for each in store.list_keys(work, link_id)},
+        keys={each.name: each.value for each in store.keys_of(work, link_id)},
         blocked=frozenset(
             each.transaction_number
-            for each in deliveries_store.list_open(work, link_id)
+            for each in deliveries_store.open_deliveries(work, link_id)
             if each.transaction_number is not None and _is_blocking(each.action)
         ),
     )
@@ -199,12 +200,12 @@ def _is_blocking(action: str) -> bool:
 
 def list_served(work: Work, *, after: str = "", limit: int = 1_000) -> list[tuple[str, str]]:
     """Return a page of the links to serve, each with its charger."""
-    return [(row.id, row.charger_id) for row in store.list_served(work, after=after, limit=limit)]
+    return [(row.id, row.charger_id) for row in store.served_links(work, after=after, limit=limit)]
 
 
 def away(work: Work, charger_ids: Collection[str], grace: timedelta) -> set[str]:
     """Return which of these chargers have been away for longer than this."""
-    return set(store.list_away(work, charger_ids, work.now - grace))
+    return set(store.away_of(work, charger_ids, work.now - grace))
 
 
 def owes(work: Work, link: Serving, actions: Collection[str]) -> bool:
@@ -212,7 +213,7 @@ def owes(work: Work, link: Serving, actions: Collection[str]) -> bool:
 
     That is sayings of these actions that its operator was not told, or refused and is told again.
     """
-    if any(row.status == "retrying" for row in deliveries_store.list_open(work, link.id)):
+    if any(row.status == "retrying" for row in deliveries_store.open_deliveries(work, link.id)):
         return True
     row = store.find_link(work, link.id)
     after = link.cursor if row is None else row.cursor
@@ -228,7 +229,7 @@ def was_decided(work: Work, link_id: str, blocked: Collection[int]) -> bool:
 
     ``blocked`` are the transactions that wait for such a decision, as far as its line knows.
     """
-    rows = deliveries_store.list_open(work, link_id)
+    rows = deliveries_store.open_deliveries(work, link_id)
     is_again = any(row.status == "retrying" and row.tries == 0 for row in rows)
     return is_again or not set(blocked) <= {row.transaction_number for row in rows}
 
@@ -251,10 +252,10 @@ def facts(work: Work, charger_id: str) -> Facts:
         gone_at=row.disconnected_at,
         statuses=tuple(
             (each.number, each.status, each.error, each.info, each.vendor_error, each.status_at)
-            for each in store.list_connectors(work, charger_id)
+            for each in store.connectors_of(work, charger_id)
         ),
         running=tuple(
-            (each.number, each.connector, each.started_at) for each in store.list_running(work, charger_id)
+            (each.number, each.connector, each.started_at) for each in store.running_of(work, charger_id)
         ),
     )
 
@@ -288,7 +289,7 @@ class Farewell:
 
 def farewells(work: Work, link_id: str) -> list[Farewell]:
     """Return what has to be ended for an operator that is disconnected."""
-    rows = [row for row in store.list_open_numbers(work, link_id) if row.theirs is not None]
+    rows = [row for row in store.open_numbers(work, link_id) if row.theirs is not None]
     registers = store.registers_of(work, [row.number for row in rows])
     return [Farewell(row.theirs, registers.get(row.number, 0), row.id_tag) for row in rows]
 
@@ -305,11 +306,6 @@ def ours(work: Work, link_id: str, theirs: int) -> int | None:
     """Return our number of a transaction that an operator knows by its own, None for a strange one."""
     row = store.find_theirs(work, link_id, theirs)
     return None if row is None or row.state not in {"open", "refused"} else int(row.number)
-
-
-def theirs_of_running(work: Work, link_id: str) -> list[Known]:
-    """Return the transactions that an operator believes to run."""
-    return [Known(row.number, row.theirs, row.state) for row in store.list_open_numbers(work, link_id)]
 
 
 def verdict_of(work: Work, link_id: str, charger_id: str, call_number: int) -> str:
@@ -361,7 +357,7 @@ def list_owed(work: Work, link_id: str) -> tuple[list[Owed], dict[int, Known]]:
     """Return what a link still owes beyond its cursor, in order; what was forgotten with the log is left
     out.
     """
-    rows = deliveries_store.list_open(work, link_id)
+    rows = deliveries_store.open_deliveries(work, link_id)
     owed = [
         Owed(
             row.number,
@@ -397,14 +393,11 @@ def record(work: Work, records: Sequence[Record]) -> list[None]:
                 payload=each.payload,
                 message_id=each.message_id,
             )
-    learned = [(each, each.learned) for each in records if each.learned is not None]
-    for one, what in learned:
-        _learn(work, one, what)
-    store.set_cursors(work, _highest(records))
+    _learn(work, [(each, each.learned) for each in records if each.learned is not None])
     told = {
         each.link_id for each in records if each.status == "done" and not each.is_inward and each.call_number
     }
-    store.set_delivered(work, told)
+    store.set_progress(work, _highest(records), told)
     return [None] * len(records)
 
 
@@ -436,30 +429,41 @@ def _row(work: Work, each: Record) -> dict[str, Any]:
     }
 
 
-def _learn(work: Work, one: Record, what: Learned) -> None:
-    before = next(iter(store.find_numbers(work, one.link_id, [what.number])), None)
-    energy_wh = None if what.stopped_at is None else store.energy_of(work, what.number)
-    store.upsert_numbers(
-        work,
-        [
-            {
-                "link_id": one.link_id,
-                "number": what.number,
-                "theirs": what.theirs if what.theirs is not None or before is None else before.theirs,
-                "state": what.state,
-                "verdict": what.verdict or (before.verdict if before is not None else ""),
-                "id_tag": what.id_tag[:64] or (before.id_tag if before is not None else ""),
-                "started_at": what.started_at or (before.started_at if before is not None else None),
-                "stopped_at": what.stopped_at,
-                "energy_wh": energy_wh,
-            }
-        ],
-    )
-    if what.is_late_refusal:
-        id_tag = what.id_tag or (before.id_tag if before is not None else "")
-        store.delete_verdict(work, one.link_id, tag_key(id_tag)[:64])
-        job = EndRefused(one.link_id, one.charger_id, what.number)
-        jobs.enqueue(work, job, key=f"end-refused:{what.number}")
+def _learn(work: Work, learned: Sequence[tuple[Record, Learned]]) -> None:
+    """Keep what deliveries taught about transactions; of one transaction, what came last counts."""
+    if not learned:
+        return
+    numbers = {what.number for _, what in learned}
+    known: dict[tuple[str, int], Any] = {
+        (row.link_id, row.number): row._asdict()
+        for row in store.find_numbers_of(work, {one.link_id for one, _ in learned}, numbers)
+    }
+    energies = store.energies_of(work, {what.number for _, what in learned if what.stopped_at is not None})
+    for one, what in learned:
+        before = known.get((one.link_id, what.number), {})
+        known[one.link_id, what.number] = {
+            "link_id": one.link_id,
+            "number": what.number,
+            "theirs": before.get("theirs") if what.theirs is None else what.theirs,
+            "state": what.state,
+            "verdict": what.verdict or before.get("verdict", ""),
+            "id_tag": what.id_tag[:64] or before.get("id_tag", ""),
+            "started_at": what.started_at or before.get("started_at"),
+            "stopped_at": what.stopped_at,
+            "energy_wh": None if what.stopped_at is None else energies.get(what.number),
+        }
+    store.upsert_numbers(work, [known[one.link_id, what.number] for one, what in learned])
+    for one, what in learned:
+        if what.is_late_refusal:
+            _refused_late(work, one, what, known[one.link_id, what.number]["id_tag"])
+
+
+def _refused_late(work: Work, one: Record, what: Learned, id_tag: str) -> None:
+    if what.verdict in set(Verdict):
+        transactions.set_verdict(work, what.number, Verdict(what.verdict))
+    store.delete_verdict(work, one.link_id, tag_key(id_tag)[:64])
+    job = EndRefused(one.link_id, one.charger_id, what.number)
+    jobs.enqueue(work, job, key=f"end-refused:{what.number}")
 
 
 def judged(
@@ -511,6 +515,32 @@ def confirm_password(work: Work, link_id: str, sealed: str) -> None:
         store.set_link(work, link_id, password_sealed=sealed, password_next_sealed=None)
 
 
+def reservation_of(work: Work, link_id: str, theirs: int) -> str | None:
+    """Return the reservation that an operator knows by its own number, None for a strange one."""
+    return store.find_reservation(work, link_id, theirs)
+
+
+def keep_reservation(work: Work, link_id: str, theirs: int, reservation_id: str) -> None:
+    """Keep which reservation an operator knows by this number of its own."""
+    store.upsert_reservation(work, link_id, theirs, reservation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A configuration key as a charger told it last."""
+
+    name: str
+    reported: str | None
+    is_readonly: bool
+
+
+def reported(work: Work, charger_id: str) -> list[Reported]:
+    """Return the configuration keys that a charger has told of."""
+    return [
+        Reported(row.name, row.reported, bool(row.is_readonly)) for row in store.reported_of(work, charger_id)
+    ]
+
+
 def set_inoperative(
     work: Work, link_id: str, connector: int, *, is_operative: bool
 ) -> tuple[str, frozenset[int]]:
@@ -540,11 +570,6 @@ def leave(work: Work, link_id: str) -> None:
     """Note that nothing is left to do for a link that has ended."""
     store.set_link(work, link_id, is_over=True, state="ended", state_at=work.now, password_sealed=None,
                    password_next_sealed=None, key_sealed=None)  # fmt: skip
-
-
-def note_limits(work: Work, charger_id: str) -> None:
-    """Have the limits of all operators brought to a charger."""
-    jobs.enqueue(work, Compose(charger_id), key=f"compose:{charger_id}")
 
 
 def forget_old(work: Work, *, days: int) -> int:

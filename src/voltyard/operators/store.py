@@ -24,7 +24,6 @@ from voltyard.operators.tables import (
     link_verdicts,
     links,
 )
-from voltyard.speech import StartCharging
 from voltyard.transactions.tables import transactions
 
 Row = sa.Row[Any]
@@ -55,17 +54,16 @@ _away = (
         ),
     )
 )
-_cursors = (
-    sa.update(links)
-    .where(
-        links.c.id == sa.bindparam("key"), links.c.cursor < sa.bindparam("new_cursor", type_=sa.BigInteger)
-    )
-    .values(cursor=sa.bindparam("new_cursor", type_=sa.BigInteger))
-)
-_delivered = (
+_new_cursor = sa.bindparam("new_cursor", type_=sa.BigInteger)
+_progress = (
     sa.update(links)
     .where(links.c.id == sa.bindparam("key"))
-    .values(delivered_at=sa.bindparam("at", type_=links.c.delivered_at.type))
+    .values(
+        cursor=sa.case((links.c.cursor < _new_cursor, _new_cursor), else_=links.c.cursor),
+        delivered_at=sa.func.coalesce(
+            sa.bindparam("at", type_=links.c.delivered_at.type), links.c.delivered_at
+        ),
+    )
 )
 
 
@@ -141,7 +139,7 @@ def billing_links(work: Work, charger_ids: Collection[str]) -> dict[str, Row]:
     return {row.charger_id: row for row in work.find(_billing, charger_ids=list(charger_ids))}
 
 
-def list_served(work: Work, *, after: str = "", limit: int) -> list[Row]:
+def served_links(work: Work, *, after: str = "", limit: int) -> list[Row]:
     """Return ids of links that a line has to serve: those that count, and those with a last word to say."""
     return list(
         work.rows(
@@ -158,7 +156,7 @@ def list_served(work: Work, *, after: str = "", limit: int) -> list[Row]:
     )
 
 
-def list_away(work: Work, charger_ids: Collection[str], before: datetime) -> list[str]:
+def away_of(work: Work, charger_ids: Collection[str], before: datetime) -> list[str]:
     """Return which of these chargers went away before an instant, or were never here."""
     return [row.id for row in work.find(_away, charger_ids=sorted(charger_ids), before=before)]
 
@@ -177,7 +175,7 @@ def find_charger(work: Work, charger_id: str) -> Row | None:
     )
 
 
-def list_connectors(work: Work, charger_id: str) -> list[Row]:
+def connectors_of(work: Work, charger_id: str) -> list[Row]:
     """Return the states of a charger's connectors, the charger's own as number 0."""
     return list(
         work.rows(
@@ -186,7 +184,7 @@ def list_connectors(work: Work, charger_id: str) -> list[Row]:
     )
 
 
-def list_running(work: Work, charger_id: str) -> list[Row]:
+def running_of(work: Work, charger_id: str) -> list[Row]:
     """Return the transactions of a charger that run."""
     return list(
         work.rows(
@@ -205,7 +203,7 @@ def find_reported(work: Work, charger_id: str, key: str) -> str | None:
     return found
 
 
-def list_reported(work: Work, charger_id: str) -> list[Row]:
+def reported_of(work: Work, charger_id: str) -> list[Row]:
     """Return the configuration keys that a charger told since it came to where it is."""
     return list(
         work.rows(
@@ -221,12 +219,15 @@ def list_reported(work: Work, charger_id: str) -> list[Row]:
     )
 
 
-def energy_of(work: Work, number: int) -> int | None:
-    """Return how much energy a transaction of ours has counted, None before any register."""
-    row = work.row(sa.select(transactions).where(transactions.c.number == number))
-    if row is None or row.meter_start_wh is None or row.meter_last_wh is None:
-        return None
-    return int(row.meter_last_wh - row.meter_start_wh)
+_energies = sa.select(
+    transactions.c.number, (transactions.c.meter_last_wh - transactions.c.meter_start_wh).label("energy_wh")
+).where(among(transactions.c.number, "numbers"))
+
+
+def energies_of(work: Work, numbers: Collection[int]) -> dict[int, int | None]:
+    """Return how much energy transactions of ours have counted, None before any register."""
+    rows = work.find(_energies, numbers=sorted(numbers)) if numbers else []
+    return {row.number: row.energy_wh for row in rows}
 
 
 def registers_of(work: Work, numbers: Collection[int]) -> dict[int, int]:
@@ -239,34 +240,38 @@ def registers_of(work: Work, numbers: Collection[int]) -> dict[int, int]:
     return {row.number: row.meter_last_wh for row in rows}
 
 
-def list_starts(work: Work, charger_id: str, link_id: str, since_at: datetime) -> list[Row]:
-    """Return what became of the starts that a link asked a charger for since an instant.
+_asked = sa.select(commands.c.request, commands.c.awaits, commands.c.effect_at).where(
+    commands.c.charger_id == sa.bindparam("charger_id"),
+    commands.c.actor_kind == sa.literal_column(f"'{Kind.LINK.value}'"),
+    commands.c.actor_id == sa.bindparam("link_id"),
+    among(commands.c.kind, "kinds"),
+    commands.c.created_at >= sa.bindparam("since_at", type_=commands.c.created_at.type),
+)
 
-    ``awaits`` is None once it has begun, or was refused; then ``effect_at`` tells the two apart.
+
+def asked_since(
+    work: Work, charger_id: str, link_id: str, kinds: Collection[str], since_at: datetime
+) -> list[Row]:
+    """Return what became of the commands of these kinds that a link gave a charger since an instant.
+
+    ``awaits`` is None once the effect has come, or was refused; then ``effect_at`` tells the two apart.
     """
-    return list(
-        work.rows(
-            sa.select(commands.c.request, commands.c.awaits, commands.c.effect_at).where(
-                commands.c.charger_id == charger_id,
-                commands.c.actor_kind == Kind.LINK.value,
-                commands.c.actor_id == link_id,
-                commands.c.kind == StartCharging.__name__,
-                commands.c.created_at >= since_at,
-            )
-        )
-    )
+    return work.find(_asked, charger_id=charger_id, link_id=link_id, kinds=list(kinds), since_at=since_at)
 
 
-def set_cursors(work: Work, cursors: Mapping[str, int]) -> None:
-    """Move cursors on; none moves back."""
+def set_progress(work: Work, cursors: Mapping[str, int], told: Collection[str]) -> None:
+    """Move cursors on, none back; and note which links have just delivered something."""
     work.run_many(
-        _cursors, [{"key": link_id, "new_cursor": number} for link_id, number in sorted(cursors.items())]
+        _progress,
+        [
+            {
+                "key": link_id,
+                "new_cursor": cursors.get(link_id, 0),
+                "at": work.now if link_id in told else None,
+            }
+            for link_id in sorted({*cursors, *told})
+        ],
     )
-
-
-def set_delivered(work: Work, link_ids: Collection[str]) -> None:
-    """Note that these links have just delivered something."""
-    work.run_many(_delivered, [{"key": link_id, "at": work.now} for link_id in sorted(link_ids)])
 
 
 # --- transaction numbers --------------------------------------------------------------------------
@@ -281,9 +286,9 @@ def find_numbers(work: Work, link_id: str, numbers: Collection[int]) -> list[Row
     return work.find(_numbers, link_id=link_id, numbers=sorted(set(numbers))) if numbers else []
 
 
-_numbers_of = sa.select(
-    link_numbers.c.link_id, link_numbers.c.number, link_numbers.c.theirs, link_numbers.c.state
-).where(among(link_numbers.c.link_id, "link_ids"), among(link_numbers.c.number, "numbers"))
+_numbers_of = sa.select(link_numbers).where(
+    among(link_numbers.c.link_id, "link_ids"), among(link_numbers.c.number, "numbers")
+)
 
 
 def find_numbers_of(work: Work, link_ids: Collection[str], numbers: Collection[int]) -> list[Row]:
@@ -303,7 +308,7 @@ def find_theirs(work: Work, link_id: str, theirs: int) -> Row | None:
     )
 
 
-def list_numbers(work: Work, link_id: str, *, limit: int) -> list[Row]:
+def newest_numbers(work: Work, link_id: str, *, limit: int) -> list[Row]:
     """Return the newest transactions that an operator was told of."""
     return list(
         work.rows(
@@ -315,7 +320,7 @@ def list_numbers(work: Work, link_id: str, *, limit: int) -> list[Row]:
     )
 
 
-def list_open_numbers(work: Work, link_id: str) -> list[Row]:
+def open_numbers(work: Work, link_id: str) -> list[Row]:
     """Return the transactions that an operator believes to run."""
     return list(
         work.rows(
@@ -334,7 +339,7 @@ def upsert_numbers(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
 # --- keys, profiles, verdicts, history ------------------------------------------------------------
 
 
-def list_keys(work: Work, link_id: str) -> list[Row]:
+def keys_of(work: Work, link_id: str) -> list[Row]:
     """Return the configuration keys that are a link's own."""
     return list(work.rows(sa.select(link_keys).where(link_keys.c.link_id == link_id)))
 
@@ -357,11 +362,15 @@ def upsert_profiles(work: Work, link_id: str, body: str) -> None:
     work.upsert(link_profiles, [row], key=("link_id",))
 
 
+_verdict = sa.select(link_verdicts).where(
+    link_verdicts.c.link_id == sa.bindparam("link_id"), link_verdicts.c.tag_key == sa.bindparam("tag_key")
+)
+
+
 def find_verdict(work: Work, link_id: str, tag_key: str) -> Row | None:
     """Return when an operator last accepted a card, if it did and has not refused it since."""
-    return work.row(
-        sa.select(link_verdicts).where(link_verdicts.c.link_id == link_id, link_verdicts.c.tag_key == tag_key)
-    )
+    rows = work.find(_verdict, link_id=link_id, tag_key=tag_key)
+    return rows[0] if rows else None
 
 
 def upsert_verdict(work: Work, link_id: str, tag_key: str, **values: Any) -> None:
@@ -393,7 +402,7 @@ def upsert_reservation(work: Work, link_id: str, theirs: int, reservation_id: st
     work.upsert(link_reservations, [row], key=("link_id", "theirs"))
 
 
-def list_composed(work: Work, charger_id: str) -> list[Row]:
+def composed_of(work: Work, charger_id: str) -> list[Row]:
     """Return what a charger was last given of the limits of all together."""
     return list(
         work.rows(
@@ -423,7 +432,7 @@ def insert_history(work: Work, **values: Any) -> None:
     work.insert(link_history, at=work.now, **values)
 
 
-def list_history(work: Work, link_id: str, *, limit: int) -> list[Row]:
+def history_of(work: Work, link_id: str, *, limit: int) -> list[Row]:
     """Return what was done to a link, newest first."""
     return list(
         work.rows(

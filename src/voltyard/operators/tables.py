@@ -128,7 +128,9 @@ deliveries = sa.Table(
     sa.Column("latency_ms", sa.Float),
     sa.Column("tries", sa.Integer, nullable=False, server_default="1"),
     sa.Column("next_at", UtcTime),
-    sa.Index("ix_deliveries_link_id_number", "link_id", "number"),
+    # See ``kernel.blocks``.
+    sa.Column("block", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index("ix_deliveries_block_link_id_number", "block", "link_id", "number"),
     sa.Index("ix_deliveries_call_number", "call_number"),
     sa.Index(
         "ix_deliveries_open",

@@ -21,6 +21,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 _NAME: Final = msgspec.json.Decoder(str)
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_COLON: Final = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 
 # Possessive, so that a string without an end is given up at once.
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -47,6 +49,9 @@ def replaced(payload: bytes, changes: Mapping[str, bytes]) -> bytes:
 
     Raises: ValueError when the payload is no JSON object.
     """
+    quick = _replaced_quickly(payload, changes)
+    if quick is not None:
+        return quick
     is_changed = _among(changes)
     parts: list[bytes] = []
     done = 0
@@ -77,12 +82,45 @@ def value(payload: bytes, name: str) -> bytes | None:
 
     Raises: ValueError when the payload is no JSON object.
     """
+    try:
+        quick = _MEMBERS.decode(payload).get(name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        return None if quick is None else bytes(quick)
     is_wanted = _among((name,))
     found = None
     for member in _members(payload):
         if is_wanted(member.name) is not None:
             found = payload[member.value_start : member.value_end]
     return found
+
+
+def _replaced_quickly(payload: bytes, changes: Mapping[str, bytes]) -> bytes | None:
+    """Do as ``replaced`` does where each name stands in the payload once; None where it has to be looked for.
+
+    A name that stands once, and is one of the object's own, stands there: inside a string its quotes are
+    escaped. Names that are themselves written with escapes are left to the longer way.
+    """
+    if b"\\u" in payload:
+        return None
+    try:
+        members = _MEMBERS.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    for name, raw in changes.items():
+        key = b'"%b"' % name.encode("utf-8", "replace")
+        count = payload.count(key)
+        old = members.get(name)
+        if count == 0 and old is None:
+            continue
+        if count != 1 or old is None:
+            return None
+        colon = _COLON.match(payload, payload.index(key) + len(key))
+        if colon is None or not payload.startswith(bytes(old), colon.end()):
+            return None
+        payload = payload[: colon.end()] + raw + payload[colon.end() + len(bytes(old)) :]
+    return payload
 
 
 def _among(names: Collection[str]) -> Callable[[bytes], str | None]:

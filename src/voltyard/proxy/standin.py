@@ -47,12 +47,15 @@ TIMED: Final = frozenset((STATUS, "SecurityEventNotification"))
 NEVER_TOLD: Final = frozenset((HEARTBEAT, "Authorize", "SignCertificate"))
 """Heartbeats are the stand-in's own, cards are asked about live, certificates are between charger and
 platform."""
-CONSENT_OF: Final = {
+CONSENT_OF: Final[Mapping[str, str]] = {
     "FirmwareStatusNotification": "firmware",
     "SignedFirmwareStatusNotification": "firmware",
     "DiagnosticsStatusNotification": "diagnostics",
     "LogStatusNotification": "diagnostics",
 }
+UNSTORED_MAX: Final = 8
+"""Sayings that may be told before the ones ahead of them are stored: so many may be told twice after a
+crash."""
 RETRY_DELAYS_S: Final = (5.0, 15.0, 60.0, 300.0)
 """How long after each refusal a start or stop is told again; after the last one it is parked."""
 SILENCES_MAX: Final = 3
@@ -141,7 +144,7 @@ class Learned(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What became of one saying, to be stored before the next one is told.
+    """What became of one saying, to be stored in the order in which it is told.
 
     ``payload`` is None where it was told byte for byte. ``status``: done, failed, retrying, parked, held,
     withheld.
@@ -312,7 +315,8 @@ class StandIn:
         self._is_owed_wanted = False
         self._is_queue_next = False
         self._current: _Open | None = None
-        self._unstored = False
+        self._unstored = 0
+        self._is_gated = False
         self._is_asked = False
         self._is_stale = True
         self._interval_s = float(HEARTBEAT_S)
@@ -398,8 +402,9 @@ class StandIn:
         return self._go(now)
 
     def stored(self, now: float) -> list[Effect]:
-        """What was last told is stored."""
-        self._unstored = False
+        """The oldest of what was told and not stored yet is stored."""
+        self._unstored = max(0, self._unstored - 1)
+        self._is_gated = self._is_gated and self._unstored > 0
         return self._go(now)
 
     # --- what the operator asks, and cards ---
@@ -528,7 +533,8 @@ class StandIn:
     @property
     def _is_busy(self) -> bool:
         """Say whether something is open, or has to be stored or read before anything else is told."""
-        return self._current is not None or self._unstored or self._is_owed_wanted
+        is_full = self._unstored >= UNSTORED_MAX or self._is_gated
+        return self._current is not None or is_full or self._is_owed_wanted
 
     def _go(self, now: float) -> list[Effect]:
         """Tell the next thing, if something may be told."""
@@ -539,6 +545,8 @@ class StandIn:
         is_due = self._owed_at is not None and self._owed_at <= now
         # They take turns: neither much that is owed nor much that is new may hold up the other.
         if is_due and not (self._queue and self._is_queue_next):
+            if self._unstored:  # what is owed is read from what is stored
+                return self._want()
             self._is_queue_next = True
             return [*self._want(), *self._due(now)]
         self._is_queue_next = False
@@ -580,7 +588,8 @@ class StandIn:
     def _tell_next(self, told: _Open | Report, now: float) -> list[Effect]:
         if isinstance(told, Report):
             self.cursor = max(self.cursor, told.cursor)
-            self._unstored = True
+            self._unstored += 1
+            self._is_gated = True
             return [Told(told)]
         if told.action == BOOT:
             self._boot = told.payload
@@ -841,7 +850,9 @@ class StandIn:
             learned = None
         if token.delivery is None:
             self.cursor = max(self.cursor, saying.number)
-        self._unstored = True
+        self._unstored += 1
+        # A number that was learned, and what was refused, is stored before anything follows.
+        self._is_gated = self._is_gated or status != "done" or token.action in {START, STOP}
         return [
             Told(
                 Report(

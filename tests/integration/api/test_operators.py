@@ -77,7 +77,7 @@ async def park(ctx: Context, link_id: str, charger_id: str) -> int:
         "transaction_number": 7,
     }  # fmt: skip
     await note(ctx, link_id, charger_id, refused)
-    (row,) = await ctx.db.read(SYSTEM, deliveries_store.list_open, link_id)
+    (row,) = await ctx.db.read(SYSTEM, deliveries_store.open_deliveries, link_id)
     return int(row.number)
 
 

@@ -6,8 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.factories import SYSTEM, make_charger, make_location, make_member, make_user
-from voltyard.chargers import calls, calls_store, service
+from voltyard.chargers import calls, service
 from voltyard.chargers.tables import calls as table
+from voltyard.kernel import blocks
 from voltyard.kernel.errors import Forbidden, NotFound
 from voltyard.kernel.limits import CALL_LOG_DAYS
 from voltyard.locations.access import Level
@@ -197,7 +198,7 @@ async def test_a_new_owner_sees_nothing_of_the_old_one(ctx, clock):
 
 
 async def test_calls_are_found_however_many_blocks_lie_between_them(ctx, monkeypatch):
-    monkeypatch.setattr(calls_store, "BLOCKS", {True: 2, False: 2})
+    monkeypatch.setattr(blocks, "BLOCKS", {True: 2, False: 2})
     location = await make_location(ctx)
     rare, busy = [await make_charger(ctx, location.id) for _ in range(2)]
     first = await ctx.db.work(SYSTEM, calls.log, [heard(rare.id)])

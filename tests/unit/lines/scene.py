@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from voltyard.lines.main import Lines
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import dialect
 from voltyard.ocpp.v16.dialect import Malformed
-from voltyard.operators import deliveries, service, store
+from voltyard.operators import deliveries, service
 from voltyard.operators.deliveries import Delivery
 from voltyard.operators.service import Wanted
 from voltyard.operators.serving import Record
@@ -61,10 +61,37 @@ KINDS = {kind.__name__: (kind, do) for kind, do in JOBS.items()}
 T = TypeVar("T")
 
 
+class Watched:
+    """A database of which one can see whether it is busy."""
+
+    def __init__(self, database: Any) -> None:
+        self._db = database
+        self.active = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    async def read(self, *args: Any, **kwargs: Any) -> Any:
+        with self._watching():
+            return await self._db.read(*args, **kwargs)
+
+    async def work(self, *args: Any, **kwargs: Any) -> Any:
+        with self._watching():
+            return await self._db.work(*args, **kwargs)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+
+
 def allowing(ctx: Context) -> Context:
-    """Return a context in which lines may go to this machine."""
+    """Return a context in which lines may go to this machine, and whose database is watched."""
     settings = ctx.settings.model_copy(update={"operator_private_networks": PrivateNetworks.ALLOW})
-    return replace(ctx, settings=settings)
+    return replace(ctx, settings=settings, db=Watched(ctx.db))  # type: ignore[arg-type]
 
 
 def closed_office(**manner: Any) -> Backoffice:
@@ -233,13 +260,18 @@ class Scene:
         )
 
     async def numbers(self, link_id: str) -> list[Any]:
-        """Return what a link knows of transactions, oldest first."""
-        found = await self.ctx.db.read(SYSTEM, store.list_numbers, link_id, limit=100)
-        return list(reversed(found))
+        """Return what a link knows of transactions, oldest first, once all that is on its way is stored."""
+        await self.stored(link_id)
+        found = await self.ctx.db.read(SYSTEM, service.compare, link_id)
+        return list(reversed(found.transactions))
+
+    async def stored(self, link_id: str) -> None:
+        """Wait until all that was told so far is stored."""
+        await self.lines._records.join(Record(link_id, self.charger.id))
 
     async def deliveries(self, link_id: str, *actions: str, **over: Any) -> list[Delivery]:
         """Return what became of messages, oldest first, once all that is on its way is stored."""
-        await self.lines._records.join(Record(link_id, self.charger.id))
+        await self.stored(link_id)
         found = await self.ctx.db.read(
             SYSTEM, deliveries.list_deliveries, link_id, actions=actions, limit=500, **over
         )
@@ -248,6 +280,11 @@ class Scene:
     def line(self, link_id: str) -> Line:
         """Return the line of a link."""
         return self.lines._lines[link_id]
+
+    @property
+    def database(self) -> Watched:
+        assert isinstance(self.ctx.db, Watched)
+        return self.ctx.db
 
     # --- time ---
 
@@ -263,7 +300,10 @@ class Scene:
     async def until(
         self, holds: Callable[[], Any], *, step_s: float = 0.0, within_s: float = 10.0, why: str = ""
     ) -> Any:
-        """Wait until this holds, and return what it returns; time passes in steps, if at all."""
+        """Wait until this holds, and return what it returns; time passes in steps, if at all.
+
+        It stands still while the database is busy: what takes a moment must not seem to take minutes.
+        """
         try:
             async with asyncio.timeout(within_s):
                 while True:
@@ -273,7 +313,7 @@ class Scene:
                     if found:
                         return found
                     await asyncio.sleep(0.002)
-                    if step_s:
+                    if step_s and not self.database.active:
                         self.clock.advance(step_s)
                         await asyncio.sleep(0.002)
         except TimeoutError:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 
-from tests.factories import SYSTEM
-from tests.unit.lines.scene import STRANGER, Scene, closed_office, office, scene_of
+from tests.factories import SYSTEM, make_charger, make_location
+from tests.fixtures import context
+from tests.unit.lines.scene import STRANGER, Scene, allowing, closed_office, office, playing, scene_of
+from voltyard.central.desk import Desk
 from voltyard.chargers import service as chargers
+from voltyard.gateway.server import Gateway
+from voltyard.kernel.bus import LocalBus
+from voltyard.kernel.clock import SystemClock
 from voltyard.kernel.context import Context
 from voltyard.kernel.seal import unseal
+from voltyard.kernel.settings import Settings
 from voltyard.lines import line
+from voltyard.lines.main import Lines
 from voltyard.operators import deliveries, service
 from voltyard.operators.deliveries import DeliveryStatus
 from voltyard.operators.service import seal_of
+from voltyard.sim.car import Car
+from voltyard.sim.charger import VirtualCharger
+from voltyard.sim.fleet import Runner, SimulatedClock
+from voltyard.sim.station import Nameplate
 from voltyard.speech import Fallback, Role, StopCharging, Verdict
 from voltyard.transactions import service as transactions
 
@@ -528,3 +539,63 @@ async def test_a_refusal_that_comes_too_late_for_the_charger_ends_the_session(sc
         assert scene.asks(StopCharging) == [StopCharging(started.number)]
         (known,) = await scene.numbers(link_id)
         assert (known.state, known.verdict) == ("refused", "Invalid")
+
+
+# --- the whole way --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def real_ctx(sqlite_url: str, bus: LocalBus, settings: Settings) -> AsyncIterator[Context]:
+    """Give a context in which time passes by itself."""
+    async for one in context(sqlite_url, SystemClock(), bus, settings):
+        yield allowing(one)
+
+
+async def test_a_simulated_charger_charges_for_who_bills_through_the_real_gateway(real_ctx: Context):
+    location = await make_location(real_ctx)
+    charger = await make_charger(real_ctx, location.id, identity="SIM-1")
+    lines = Lines(real_ctx)
+    scene = Scene(real_ctx, charger, lines)
+    gateway = Gateway(bus=real_ctx.bus, clock=real_ctx.clock, host="127.0.0.1", port=0)
+    ports: list[int] = []
+
+    async def has_told_all() -> bool:
+        shown = await real_ctx.db.read(SYSTEM, chargers.get, charger.id)
+        return any(each.number == 1 for each in shown.connectors)
+
+    def open_gateway(ready: Callable[[], None]) -> Coroutine[None, None, None]:
+        return gateway.run(lambda port: (ports.append(port), ready())[1])
+
+    async with (
+        playing(Desk(real_ctx).run),
+        playing(lines.run),
+        playing(open_gateway),
+        office() as back,
+        office(first_number=31) as other,
+    ):
+        machine = VirtualCharger(Nameplate("SIM-1"), 1, real_ctx.clock.now())
+        url = f"ws://127.0.0.1:{ports[0]}/ocpp"
+        runner = Runner(machine, url, None, SimulatedClock(real_ctx.clock), lambda _: None)
+        async with playing(lambda ready: _running(runner, ready)):
+            await scene.until(has_told_all)
+            ids = [await scene.connect(back), await scene.connect(other, Role.DATA_CONTROL)]
+            for link_id in ids:
+                await scene.reach(link_id, "online")
+            wanted = {"idTag": STRANGER, "connectorId": 1}
+            assert await scene.ask(back, "RemoteStartTransaction", **wanted) == {"status": "Accepted"}
+            runner.act(lambda machine, now: machine.plug(1, Car(), now))
+            await scene.until(lambda: scene.seen(back).transactions and scene.seen(other).transactions)
+            refused = await scene.ask(other, "RemoteStopTransaction", transactionId=31)
+            assert refused == {"status": "Rejected"}
+            stopped = await scene.ask(back, "RemoteStopTransaction", transactionId=700)
+            assert stopped == {"status": "Accepted"}
+            for each in (scene.seen(back), scene.seen(other)):
+                await scene.until(lambda seen=each: not seen.transactions[0].is_running)
+                assert each.transactions[0].reason == "Remote"
+                assert each.oddities == each.repeats == []
+                assert each.boots[0]["chargePointModel"] == machine.plate.model
+
+
+async def _running(runner: Runner, ready: Callable[[], None]) -> None:
+    ready()
+    await runner.run()

@@ -224,6 +224,7 @@ async def test_a_refusal_that_comes_after_the_budget_ends_what_runs(scene: Scene
             await scene.stop(started.number)
         await scene.work()
         assert scene.asks(StopCharging) == ([StopCharging(started.number)] if how == "running" else [])
+        assert await verdict_of(scene, started.number) == "Invalid"
         # Nor does an older acceptance of the card count any more.
         back.behave(refuses_with=503)
         back.hang_up(scene.charger.identity)

@@ -30,6 +30,7 @@ from voltyard.proxy.standin import (
     STATUS,
     STOP,
     TIES_MAX,
+    UNSTORED_MAX,
     Authorised,
     Became,
     Close,
@@ -1348,6 +1349,7 @@ class Interleaved(RuleBasedStateMachine):
         self.acknowledged: set[int] = set()
         self.start_ids: dict[int, str] = {}
         self.heard: dict[int, int] = {}
+        self.ids: set[str] = set()
         self.open: tuple[Frame, float] | None = None
         self.unanswered: list[Frame] = []
         self.is_accepted = False
@@ -1410,13 +1412,21 @@ class Interleaved(RuleBasedStateMachine):
             assert self.now - self.open[1] >= limit_s, "one saying is open at a time"
             self.unanswered.append(self.open[0])
         self.open = (call, self.now)
-        is_stored = not any(isinstance(each, Told) for each in self.play.inputs)
-        assert is_stored or call.action in {"Authorize", BOOT}, "it is stored before the next one is told"
+        waiting = [each.report for each in self.play.inputs if isinstance(each, Told)]
+        is_needed = any(each.action in {START, STOP} or each.status != "done" for each in waiting)
+        is_free = not is_needed and len(waiting) < UNSTORED_MAX
+        assert is_free or call.action in {"Authorize", BOOT}, (
+            "what others need is stored first"
+        )
         number = call.payload.get("x")
         if number is not None:
             place = call.payload["s"]
-            assert place >= self.heard.get(number, 0), "what is told of a transaction keeps its order"
-            self.heard[number] = place
+            # After a crash some are told again, under their old ids.
+            is_repeat = call.id in self.ids
+            self.ids.add(call.id)
+            is_in_order = place >= self.heard.get(number, 0)
+            assert is_in_order or is_repeat, "what is told of a transaction keeps its order"
+            self.heard[number] = max(place, self.heard.get(number, 0))
             theirs = call.payload.get("transactionId")
             if theirs is not None:
                 assert theirs == self.given.get(number), "no operator sees a number that it did not give"
@@ -1436,8 +1446,10 @@ class Interleaved(RuleBasedStateMachine):
     def say(self, action: str, number: int | None = None, **fields: Any) -> None:
         marks = {} if number is None else {"x": number, "s": self.store.end + 1}
         self.store.said(action, fields | marks, number, at_s=self.now)
+        if self.connection:
+            self.wake()
 
-    @rule(is_poison=st.booleans(), connector=st.integers(1, 2))
+    @rule(is_poison=st.sampled_from([False, False, False, True]), connector=st.integers(1, 2))
     def start(self, *, is_poison: bool, connector: int = 1) -> None:
         number, self.next_number = self.next_number, self.next_number + 1
         self.running[number] = connector
@@ -1502,7 +1514,7 @@ class Interleaved(RuleBasedStateMachine):
         self.play.give(chosen)
         self.look()
 
-    @rule(times=st.integers(1, 9))
+    @rule(times=st.integers(1, 20))
     def go_on(self, times: int) -> None:
         """All is well for a while."""
         for _ in range(times):
@@ -1577,6 +1589,11 @@ class Interleaved(RuleBasedStateMachine):
         self.now += seconds
         self.play.wait(seconds)
         self.look()
+
+    @precondition(lambda self: self.open is not None)
+    @rule()
+    def break_off_before_the_answer(self) -> None:
+        self.break_off(kept=0)
 
     @rule(kept=st.integers(0, 3))
     def break_off(self, kept: int) -> None:
@@ -1676,4 +1693,4 @@ class Interleaved(RuleBasedStateMachine):
 
 
 TestInterleaved = Interleaved.TestCase
-TestInterleaved.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestInterleaved.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
