@@ -302,7 +302,7 @@ class Scene:
     ) -> Any:
         """Wait until this holds, and return what it returns; time passes in steps, if at all.
 
-        It stands still while the database is busy: what takes a moment must not seem to take minutes.
+        It stands still while something is read or stored: what takes a moment must not seem to take minutes.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -313,7 +313,8 @@ class Scene:
                     if found:
                         return found
                     await asyncio.sleep(0.002)
-                    if step_s and not self.database.active:
+                    is_busy = self.database.active or self.lines._records._waiting
+                    if step_s and not is_busy:
                         self.clock.advance(step_s)
                         await asyncio.sleep(0.002)
         except TimeoutError:

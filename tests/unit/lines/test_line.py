@@ -93,6 +93,7 @@ async def test_one_that_was_away_hears_whole_sessions_later_with_their_own_times
         # Its states are told as they are now, not as they were meanwhile.
         assert [each["status"] for each in seen.statuses] == ["Available"] * 3
         assert seen.oddities == seen.repeats == []
+        await scene.stored(link_id)
         assert (await scene.ctx.db.read(SYSTEM, service.get, link_id)).waiting == 0
 
 
@@ -190,10 +191,12 @@ async def test_one_that_comes_in_mid_session_hears_the_next_one_only(scene: Scen
 async def test_a_start_that_is_refused_is_told_again_ever_later_then_parked(scene: Scene):
     async with office(errors={"StartTransaction": "InternalError"}) as back:
         link_id = await scene.online(back, Role.DATA_CONTROL)
-        number = await scene.charge()
+        number = (await scene.start()).number
         (refused,) = await scene.until(lambda: scene.deliveries(link_id, "StartTransaction"))
         assert (refused.status, refused.tries) == (DeliveryStatus.RETRYING, 1)
-        assert (refused.next_at - refused.at).total_seconds() == 5
+        assert (refused.next_at - refused.said_at).total_seconds() == 5
+        await scene.meter(number, 1_500)
+        await scene.stop(number)
         held = await scene.until(lambda: scene.deliveries(link_id, "StopTransaction"))
         assert [each.status for each in held] == [DeliveryStatus.HELD]
 
