@@ -18,6 +18,7 @@ from voltyard.chargers.calls_report import Format
 from voltyard.chargers.calls_tail import News, Tail
 from voltyard.chargers.flaws import flaw
 from voltyard.kernel.db import Work
+from voltyard.operators import origins as origins_of
 from voltyard.speech import CallStatus
 from voltyard.web.auth import Caller, Ctx, SignedIn
 from voltyard.web.door import door_of
@@ -153,7 +154,7 @@ def _list(
     found = calls.list_calls(
         work, charger_id, wanted, before=place.get("before"), after=place.get("after"), limit=limit
     )
-    return found, calls_report.list_origins(work, found)
+    return found, origins_of.list_origins(work, found)
 
 
 @router.get("/chargers/{charger_id}/log", responses=refusals(403, 404))
@@ -185,7 +186,7 @@ async def read_call(
 
     def read(work: Work) -> LoggedCall:
         call = calls.get(work, charger_id, number)
-        return LoggedCall.of(call, calls_report.list_origins(work, [call]))
+        return LoggedCall.of(call, origins_of.list_origins(work, [call]))
 
     return await ctx.db.read(caller.actor, read)
 
@@ -220,7 +221,7 @@ class _Follower:
 
     def _look(self, work: Work) -> tuple[News, list[Event]]:
         news = calls_tail.go_on(work, self._charger_id, self._wanted, self._tail, self._place)
-        origins = calls_report.list_origins(work, [told.call for told in news.told])
+        origins = origins_of.list_origins(work, [told.call for told in news.told])
         events = [
             Event(
                 "call" if told.is_new else "update",

@@ -442,3 +442,11 @@ def history_of(work: Work, link_id: str, *, limit: int) -> list[Row]:
             .limit(limit)
         )
     )
+
+
+def names_of(work: Work, link_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of links, of ended ones too."""
+    if not link_ids:
+        return {}
+    rows = work.rows(sa.select(links.c.id, links.c.name).where(links.c.id.in_(sorted(link_ids))))
+    return {row.id: row.name for row in rows}

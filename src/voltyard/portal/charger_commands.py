@@ -22,6 +22,7 @@ from voltyard.kernel.errors import Invalid, NotFound
 from voltyard.kernel.limits import PAGE_DEFAULT
 from voltyard.kernel.wire import decode
 from voltyard.locations.access import Permission
+from voltyard.operators import origins
 from voltyard.portal import asking, ocpp_forms
 from voltyard.portal import shell as shells
 from voltyard.portal.asking import Asking
@@ -75,7 +76,7 @@ def _names(work: Work, rows: Sequence[Command]) -> dict[str, str]:
             found[user_id] = accounts.user(work, user_id).name
         except NotFound:
             found[user_id] = ""
-    return found
+    return found | origins.names(work, {each.actor_id for each in rows if each.actor_kind == "link"})
 
 
 def _shown(work: Work, charger: Charger, rows: Sequence[Command]) -> list[Shown]:

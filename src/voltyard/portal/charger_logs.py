@@ -25,6 +25,7 @@ from voltyard.kernel.limits import LINKS_OF_CHARGER_MAX
 from voltyard.kernel.wire import encode
 from voltyard.locations.access import Permission
 from voltyard.operators import deliveries
+from voltyard.operators import origins as origins_of
 from voltyard.operators import service as operators
 from voltyard.portal import formats, operator_words
 from voltyard.portal.call_words import Piece, summary
@@ -206,7 +207,7 @@ def view(work: Work, charger_id: str, chosen: Chosen, query: QueryParams, locale
     shown = _page(work, charger_id, chosen.wanted(values["zone"]), before, after)
     newest = calls.list_marks(work, charger_id, after=None, limit=1)
     links = operators.list_links(work, charger_id=charger_id, limit=1)
-    origins = calls_report.list_origins(work, shown.calls)
+    origins = origins_of.list_origins(work, shown.calls)
     return values | {
         "rows": [row(call, origins, values["zone"], locale) for call in by_time(shown.calls)],
         "older": shown.calls[-1].number if shown.calls and shown.has_older else "",
@@ -262,7 +263,7 @@ def single_view(work: Work, charger_id: str, number: int, locale: str) -> dict[s
     """Return one call with all of its payload and answer."""
     values = frame(work, charger_id)
     call = calls.get(work, charger_id, number)
-    origins = calls_report.list_origins(work, [call])
+    origins = origins_of.list_origins(work, [call])
     shown = row(call, origins, values["zone"], locale, is_whole=True)
     told = deliveries.of_call(work, charger_id, number)
     links = operators.list_links(work, charger_id=charger_id, limit=LINKS_OF_CHARGER_MAX) if told else []
@@ -333,7 +334,7 @@ class Follower:
         # The tail of a log has no end in time.
         wanted = replace(self._chosen.wanted(zone), until_at=None)
         news = calls_tail.go_on(work, self._charger_id, wanted, self._tail, self._place)
-        origins = calls_report.list_origins(work, [told.call for told in news.told])
+        origins = origins_of.list_origins(work, [told.call for told in news.told])
         return news, [row(told.call, origins, zone, self._locale) for told in news.told]
 
     def _event(self, each: Row, place: str) -> Event:
