@@ -123,6 +123,6 @@ locks: setup ## requirements/*.lock anew from *.in; U=--upgrade for newer versio
 	@$(MAKE) setup
 
 clean: ## everything that was made: environment, bundles, caches, demo data
-	rm -rf .venv .tools .demo .scale .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
+	rm -rf .venv .tools tests/e2e/ocpp_rpc/node_modules .demo .scale .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
 		.coverage htmlcov dist build frontend/node_modules src/voltyard/portal/static
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

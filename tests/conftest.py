@@ -17,11 +17,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from playwright.async_api import Browser, async_playwright
 
 from dev_servers import DevNats, DevPostgres, find_chromium
 
 pytest_plugins: list[str] = ["tests.fixtures"]
+
+# The same examples in each run: what is in a change decides whether it lands, not chance. To look for others,
+# set VOLTYARD_SEARCH=1, as whoever changes what they test should.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile("search" if os.environ.get("VOLTYARD_SEARCH") else "fixed")
 
 KINDS = ("sqlite", "postgres", "nats", "browser")
 FIXTURE_OF_KIND = {"postgres": "postgres_server", "nats": "nats_server", "browser": "browser"}

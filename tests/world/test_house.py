@@ -38,7 +38,7 @@ from voltyard.sim.station import Nameplate
 from voltyard.speech import Heard, Reply, Said
 from voltyard.transactions.tables import orphan_stops, samples, transactions
 
-PART = 600
+PART = 200
 HOUSEHOLD = 100
 CARDS = ("CARD1", "CARD1", "CARD1", "LOST", "STRANGER")
 CAR = Car(limit_a=16, battery_wh=60_000, soc=0.3, ramp_a_per_s=16)

@@ -50,6 +50,8 @@ from voltyard.speech import (
 )
 
 PART = 12
+SEEDS_MAX = 500
+"""One of these takes half a second: `make world` runs so many."""
 STEPS = 160
 CARD = "CARD1"
 ROLES = (Role.BILLING, Role.DATA_CONTROL, Role.DATA_CONTROL, Role.OBSERVER)
@@ -481,5 +483,5 @@ async def play(ctx: Context, seed: int) -> None:
 
 @pytest.mark.timeout(600)
 async def test_operators_with_a_will_of_their_own_are_told_everything_once_and_in_order(sqlite_ctx):
-    for seed in seeds(PART):
+    for seed in seeds(PART)[:SEEDS_MAX]:
         await play(sqlite_ctx, seed)

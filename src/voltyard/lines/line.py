@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -48,6 +49,8 @@ WAITING_S: Final = 60.0
 """How often a line whose charger is away looks by itself whether there is something to tell all the same."""
 DELIVER_S: Final = AUTHORISE_BUDGET_S - 0.5
 """How long an operator may take to decide; the rest is for the ways to the desk and back."""
+DECIDED_MAX: Final = 32
+"""Answers that are remembered, for who asks for them only after they came."""
 PING_S: Final = 60.0
 SILENCE_S: Final = 150.0
 FAREWELL_S: Final = 30.0
@@ -330,8 +333,8 @@ class _Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._deliveries: dict[int, list[asyncio.Future[Verdicted]]] = {}
-        self._latest: tuple[int, Verdicted] = (0, Verdicted())
-        """What was told last, and what was decided by that: it may not be stored yet."""
+        self._decided: OrderedDict[int, Verdicted] = OrderedDict()
+        """What was told last, and what was decided by each: it may not be stored yet."""
         self._telling: asyncio.Future[None] | None = None
         """Done once what was told last is stored."""
         # What an operator said before we had opened our mouth; hardly any does.
@@ -591,9 +594,12 @@ class _Connection:
                 is_late_refusal=is_refused and not waiters and self.link.role is Role.BILLING,
             ),
         )
-        self._latest = saying.number, verdicted(report.action, report.status, report.answer)
+        decided = verdicted(report.action, report.status, report.answer)
+        self._decided[saying.number] = decided
+        if len(self._decided) > DECIDED_MAX:
+            self._decided.popitem(last=False)
         if waiters:
-            self._settle(*self._latest)
+            self._settle(saying.number, decided)
         if saying.transaction_number is not None and report.status in {"retrying", "parked"}:
             self.blocked.add(saying.transaction_number)
         self._telling = self._keep(record)
@@ -634,8 +640,8 @@ class _Connection:
         """Tell the operator up to a call of the log, and return what it answers to that within the budget."""
         if self._stand_in is None or self._stand_in.state is not State.ONLINE:
             return Verdicted()
-        if number == self._latest[0]:
-            return self._latest[1]
+        if number in self._decided:
+            return self._decided[number]
         if number <= self._stand_in.cursor:
             return await self._verdict_before(number)
         waiter: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
@@ -718,14 +724,19 @@ def _lasting(link: Serving) -> Serving:
 
 def manner_of(link: Serving) -> Manner:
     """Return how a stand-in behaves for a link."""
-    interval = link.key("MeterValueSampleInterval")
     return Manner(
         link.role,
         is_boot_on_connect=link.is_boot_on_connect,
         tag_alias=link.tag_alias,
         consents=frozenset(link.consents),
-        meter_interval_s=float(interval) if interval.isdecimal() and len(interval) < 8 else 0.0,
+        heartbeat_s=_seconds(link.key("HeartbeatInterval")),
+        meter_interval_s=_seconds(link.key("MeterValueSampleInterval")),
     )
+
+
+def _seconds(text: str) -> float:
+    """Return what an operator wrote into a key as seconds, 0 for nothing that can be meant."""
+    return float(text) if text.isdecimal() and len(text) < 8 else 0.0
 
 
 def _saying(said: Said) -> Saying:

@@ -95,6 +95,13 @@ class Compose(Message, frozen=True):
     charger_id: str
 
 
+class FreeConnectors(Message, frozen=True):
+    """A duty: an operator has gone that wanted these connectors of a charger out of use."""
+
+    charger_id: str
+    connectors: tuple[int, ...]
+
+
 class Attune(Message, frozen=True):
     """A duty: another party decides about cards now; the charger's memory of cards must follow."""
 

@@ -22,7 +22,7 @@ from voltyard.kernel.wire import Message, decode
 from voltyard.operators import profiles, store
 from voltyard.operators.events import Compose
 from voltyard.operators.profiles import Charging, Held, Segment, Source
-from voltyard.operators.service import words
+from voltyard.operators.words import words
 from voltyard.speech import (
     Ask,
     ClearLimit,

@@ -25,7 +25,17 @@ from voltyard.locations.access import Permission
 from voltyard.operators import deliveries_store, store
 from voltyard.operators.addresses import check_url
 from voltyard.operators.directory import DIRECTORY, OTHER
-from voltyard.operators.events import WAKE, Attune, Compose, LinkChanged, TrialAsked, Tried, Woken
+from voltyard.operators.events import (
+    WAKE,
+    Attune,
+    Compose,
+    FreeConnectors,
+    LinkChanged,
+    TrialAsked,
+    Tried,
+    Woken,
+)
+from voltyard.operators.words import words
 from voltyard.speech import Fallback, Role
 
 CONSENTS: Final = ("firmware", "diagnostics", "vendor")
@@ -182,11 +192,6 @@ def _link(row: Any) -> Link:
         delivered_at=row.delivered_at,
         created_at=row.created_at,
     )
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Return the words of a column that holds several."""
-    return tuple(word for word in text.split(",") if word)
 
 
 def seal_of(link_id: str, what: str) -> str:
@@ -517,6 +522,8 @@ def disconnect(work: Work, link_id: str) -> None:
     if row.role == Role.BILLING.value:
         _authority_changed(work, row.charger_id)
     jobs.enqueue(work, Compose(row.charger_id), key=f"compose:{row.charger_id}")
+    if wished := words(row.inoperative):
+        jobs.enqueue(work, FreeConnectors(row.charger_id, tuple(int(word) for word in wished)))
     tell(work, link_id, row.charger_id, row.location_id)
 
 

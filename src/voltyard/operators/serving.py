@@ -20,7 +20,7 @@ from voltyard.kernel.actor import link as link_actor
 from voltyard.kernel.db import Work
 from voltyard.operators import deliveries_store, store
 from voltyard.operators.events import EndRefused, LinkChanged
-from voltyard.operators.service import words
+from voltyard.operators.words import words
 from voltyard.speech import Role, Verdict
 from voltyard.transactions import service as transactions
 

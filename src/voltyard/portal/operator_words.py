@@ -93,6 +93,7 @@ REASON: Final[Mapping[str, str]] = MappingProxyType(
         "boot_refused": _("The operator answered with an error when the charger was introduced."),
         "no_answer": _("The operator stopped answering."),
         "silent": _("Nothing was heard from the operator for too long."),
+        "failed": _("Something went wrong here; it is tried again. If it lasts, look into the server's log."),
         "not_stored": _("What was told could not be stored here; it is told again."),
         "changed": _("The connection is made anew, since something was changed."),
     }

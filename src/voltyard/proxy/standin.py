@@ -127,6 +127,8 @@ class Manner:
     is_boot_on_connect: bool = True
     tag_alias: str = ""
     consents: frozenset[str] = frozenset()
+    heartbeat_s: float = 0.0
+    """How often the operator wants a sign of life; 0 means as often as its answer to the boot says."""
     meter_interval_s: float = 0.0
     """Readings are told no more often than this; 0 means all of them."""
 
@@ -440,6 +442,10 @@ class StandIn:
         return self._go(now)
 
     @property
+    def _pace_s(self) -> float:
+        return self.manner.heartbeat_s or self._interval_s
+
+    @property
     def is_drained(self) -> bool:
         """Say whether the operator was told all there is."""
         is_reading = self._is_stale or self._is_asked or self._is_owed_wanted
@@ -477,7 +483,7 @@ class StandIn:
     def _online(self, now: float) -> list[Effect]:
         self.state = State.ONLINE
         self._boot_at = None
-        self._beat_at = now + self._interval_s * (0.5 + self._jitter / 2)
+        self._beat_at = now + self._pace_s * (0.5 + self._jitter / 2)
         return [Became(State.ONLINE)]
 
     def _ask_own(self, action: str, payload: bytes, now: float) -> list[Effect]:
@@ -841,7 +847,7 @@ class StandIn:
         saying = token.saying
         if saying is None:
             if token.action == HEARTBEAT:
-                self._beat_at = now + self._interval_s
+                self._beat_at = now + self._pace_s
             return [self._exchanged(token, status, answer, now)]
         learned = token.learned
         if status == "done" and learned is not None:

@@ -26,9 +26,9 @@ from voltyard.kernel.log import logger
 from voltyard.kernel.wire import Message, decode
 from voltyard.local_lists import service as local_lists
 from voltyard.local_lists.events import SyncList
-from voltyard.operators import authority, limits
+from voltyard.operators import authority, availability, limits
 from voltyard.operators import service as operators
-from voltyard.operators.events import Attune, Compose, EndRefused
+from voltyard.operators.events import Attune, Compose, EndRefused, FreeConnectors
 from voltyard.reservations import service as reservations
 from voltyard.reservations.events import ReservationOver, ReservationWithdrawn
 from voltyard.transactions import pending
@@ -66,6 +66,7 @@ JOBS: Mapping[type[Message], Do] = MappingProxyType(
         Compose: limits.compose,
         EndRefused: authority.end_refused,
         Attune: authority.attune,
+        FreeConnectors: availability.free,
     }
 )
 """Every kind of job, and the function of its room that does it."""

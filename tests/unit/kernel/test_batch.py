@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from voltyard.kernel.batch import Batch
 from voltyard.kernel.actor import Actor
+from voltyard.kernel.batch import Batch
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Conflict, Unavailable

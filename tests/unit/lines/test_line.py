@@ -22,6 +22,7 @@ from voltyard.lines import line
 from voltyard.lines.main import Lines
 from voltyard.operators import deliveries, service
 from voltyard.operators.deliveries import DeliveryStatus
+from voltyard.operators.events import Deliver, Verdicted
 from voltyard.operators.service import seal_of
 from voltyard.sim.car import Car
 from voltyard.sim.charger import VirtualCharger
@@ -201,13 +202,15 @@ async def test_a_start_that_is_refused_is_told_again_ever_later_then_parked(scen
         assert [each.status for each in held] == [DeliveryStatus.HELD]
 
         async def parked():
-            return await scene.deliveries(link_id, "StartTransaction", statuses=[DeliveryStatus.PARKED])
+            return await scene.ctx.db.read(
+                SYSTEM, deliveries.list_deliveries, link_id, statuses=[DeliveryStatus.PARKED]
+            )
 
-        (found,) = await scene.until(parked, step_s=2)
+        (found,) = await scene.until(parked, step_s=5)
         assert found.tries == 5
         assert heard(scene, back) == ["StartTransaction"] * 5
         since = (found.at - refused.at).total_seconds()
-        assert 380 <= since < 480
+        assert 380 <= since < 480, "after 5, 15, 60 and 300 seconds"
         assert (await scene.ctx.db.read(SYSTEM, service.get, link_id)).parked == 3
 
         # Other transactions go on.
@@ -542,6 +545,32 @@ async def test_a_refusal_that_comes_too_late_for_the_charger_ends_the_session(sc
         assert scene.asks(StopCharging) == [StopCharging(started.number)]
         (known,) = await scene.numbers(link_id)
         assert (known.state, known.verdict) == ("refused", "Invalid")
+
+
+async def test_a_decision_is_known_also_to_who_asks_for_it_after_it_came(scene: Scene):
+    async with office(accepted_tags=frozenset()) as back:
+        link_id = await scene.online(back)
+        line_of_it = scene.line(link_id)
+        started = await scene.start()
+        (row,) = await scene.deliveries(link_id, "StartTransaction")
+        for _ in range(2):
+            assert (await line_of_it._deliver(Deliver(row.call_number))).verdict is Verdict.INVALID
+            await scene.meter(started.number, 1_500)
+            await scene.told(link_id)
+            line_of_it._connection._decided.clear()  # then it is stored
+        await scene.status("Faulted")
+        await scene.told(link_id)
+        (faulted,) = (await scene.deliveries(link_id, "StatusNotification"))[-1:]
+        assert await line_of_it._deliver(Deliver(faulted.call_number)) == Verdicted()
+
+
+async def test_who_asks_by_a_number_that_was_just_given_is_understood(scene: Scene):
+    async with office() as back:
+        await scene.online(back)
+        started = await scene.start()
+        answer = await scene.ask(back, "RemoteStopTransaction", transactionId=700)
+        assert answer == {"status": "Accepted"}
+        assert scene.asks(StopCharging) == [StopCharging(started.number)]
 
 
 # --- the whole way --------------------------------------------------------------------------------

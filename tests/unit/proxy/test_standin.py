@@ -1415,9 +1415,7 @@ class Interleaved(RuleBasedStateMachine):
         waiting = [each.report for each in self.play.inputs if isinstance(each, Told)]
         is_needed = any(each.action in {START, STOP} or each.status != "done" for each in waiting)
         is_free = not is_needed and len(waiting) < UNSTORED_MAX
-        assert is_free or call.action in {"Authorize", BOOT}, (
-            "what others need is stored first"
-        )
+        assert is_free or call.action in {"Authorize", BOOT}, "what others need is stored first"
         number = call.payload.get("x")
         if number is not None:
             place = call.payload["s"]

@@ -1,0 +1,46 @@
+"""What an operator that has gone wanted out of use is in use again, unless another one wants it so too."""
+
+from __future__ import annotations
+
+from tests.factories import SYSTEM
+from tests.unit.operators.office import make_link, make_linked
+from voltyard.kernel import jobs
+from voltyard.kernel.wire import decode
+from voltyard.operators import availability, service, serving
+from voltyard.operators.events import FreeConnectors
+from voltyard.speech import Answer, Asked, SetAvailability, Told
+
+
+async def test_connectors_come_back_when_the_last_one_who_wanted_them_out_of_use_has_gone(ctx):
+    charger, first = await make_linked(ctx)
+    second = await make_link(ctx, charger)
+    for link, connector in ((first, 1), (first, 2), (second, 2)):
+        await ctx.db.work(SYSTEM, serving.set_inoperative, link.id, connector, is_operative=False)
+    asked: list[Asked] = []
+
+    async def hear(what: Asked) -> Told:
+        asked.append(what)
+        return Told(Answer(True, "Accepted", "{}"), "ChangeAvailability", "{}")
+
+    served = await ctx.bus.serve(f"charger.{charger.id}.ask", Asked, hear)
+
+    async def leave(link) -> list[SetAvailability]:
+        asked.clear()
+        await ctx.db.work(SYSTEM, service.disconnect, link.id)
+        for job in await ctx.db.work(SYSTEM, jobs.claim, "test", only=[FreeConnectors.__name__]):
+            await availability.free(ctx, decode(job.body, FreeConnectors))
+        return [each.ask for each in asked]
+
+    assert await leave(first) == [SetAvailability(1, is_operative=True)]
+    assert await leave(second) == [SetAvailability(2, is_operative=True)]
+    await served.stop()
+
+
+async def test_a_charger_that_another_one_wants_out_of_use_stays_so(ctx):
+    charger, first = await make_linked(ctx)
+    second = await make_link(ctx, charger)
+    await ctx.db.work(SYSTEM, serving.set_inoperative, first.id, 1, is_operative=False)
+    await ctx.db.work(SYSTEM, serving.set_inoperative, second.id, 0, is_operative=False)
+    await ctx.db.work(SYSTEM, service.disconnect, first.id)
+    # Nobody serves the charger: a question would be an error.
+    await availability.free(ctx, FreeConnectors(charger.id, (1,)))
