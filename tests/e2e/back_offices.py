@@ -354,11 +354,19 @@ class RpcBackOffice(ForeignBackOffice):
 
     async def accept(self, tags: Iterable[str] | None) -> None:
         await super().accept(tags)
-        self._tell(accept=None if self.accepted is None else sorted(self.accepted))
+        await self._rule(accept=None if self.accepted is None else sorted(self.accepted))
 
     async def expect(self, password: str | None) -> None:
         await super().expect(password)
-        self._tell(password=password)
+        await self._rule(password=password)
+
+    async def _rule(self, **rule: Any) -> None:
+        """Give the other process a rule, and wait until it keeps to it."""
+        self._asked += 1
+        waiting = self._answers[self._asked] = asyncio.get_running_loop().create_future()
+        self._tell(token=self._asked, **rule)
+        async with asyncio.timeout(ANSWER_S):
+            await waiting
 
     async def hang_up(self, identity: str, code: int = 1000) -> None:
         self._tell(close={"identity": identity, "code": code})

@@ -92,6 +92,8 @@ async def test_a_charger_goes_from_profile_1_to_2_to_3(server: Server, tmp_path:
         await until(is_online, "the charger is online", within_s=20)
 
         async def asks(path: str, **body: Any) -> None:
+            # The server knows of a new connection a moment before the charger can be asked over it.
+            await until(lambda: sim.machine._is_online, "the charger is back", within_s=20)
             done = await person("POST", f"{at}{path}", **body)
             assert done["status"] == "executed", done
 

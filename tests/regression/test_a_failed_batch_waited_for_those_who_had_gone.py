@@ -5,7 +5,7 @@ After it had failed, each saying was tried for ten seconds of its own, although 
 
 import asyncio
 
-from tests.unit.central.test_batch import Store, inside, running
+from tests.unit.kernel.test_batch import Store, inside, running
 from voltyard.kernel.errors import Unavailable
 
 

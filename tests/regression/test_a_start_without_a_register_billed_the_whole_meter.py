@@ -61,8 +61,8 @@ async def test_a_repeated_start_and_stop_change_nothing(scene):  # noqa: F811
     await scene.end(number, 6_000, at=None)
     ended = await scene.one(number)
     scene.pass_s(3_600)
-    assert await scene.end(number, 6_000, at=None) == TAG
-    assert await scene.end(number, 5_500, at=None) == TAG
+    assert await scene.end(number, 6_000, at=None) == number
+    assert await scene.end(number, 5_500, at=None) == number
     assert await scene.one(number) == ended
 
 

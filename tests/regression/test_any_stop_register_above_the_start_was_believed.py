@@ -20,7 +20,7 @@ async def test_a_stop_that_cannot_be_right_keeps_the_last_register(scene, stop_w
     assert (ended.energy_wh, ended.is_estimated, ended.is_active) == (8_000, True, False)
     # However late it is repeated: time does not make it possible.
     scene.pass_s(30 * 86_400)
-    assert await scene.end(number, stop_wh, at=None) == TAG
+    assert await scene.end(number, stop_wh, at=None) == number
     assert await scene.one(number) == ended
 
 

@@ -333,7 +333,7 @@ class House:
             if fate < 0.04:
                 guests[each.heard.charger_id].lose()
             else:
-                guests[each.heard.charger_id].replied(each, replied.reply)
+                guests[each.heard.charger_id].replied(each, replied.replied.reply)
 
     async def entertain(self, seed: int, count: int) -> int:
         """Have so many guests, with seeds from this one on; return how many transactions they made."""

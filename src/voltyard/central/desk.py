@@ -20,7 +20,7 @@ from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import ANSWER_BUDGET_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.settings import UnknownChargers
-from voltyard.operators import authority
+from voltyard.operators import authority, limits
 from voltyard.operators.authority import Deferred
 from voltyard.operators.events import WAKE, Woken
 from voltyard.speech import (
@@ -103,6 +103,7 @@ def hear(work: Work, heard: Sequence[Heard]) -> list[Handled]:
     effects.note(work, [(item.charger_id, item.said) for item in heard])
     numbers = calls.log(work, heard, [getattr(replies[place], "number", None) for place in range(len(heard))])
     deferred = authority.defer(work, [(places[place], item.said) for place, item in enumerate(heard)])
+    limits.heard(work, [(places[place], item.said) for place, item in enumerate(heard)])
     work.emit(WAKE, Woken(tuple(item.charger_id for item in heard)))
     return [
         Handled(Replied(replies[place], number), deferred.get(place)) for place, number in enumerate(numbers)

@@ -279,6 +279,9 @@ def _note_moved(work: Work, charger_id: str) -> None:
         chargers.get(work, charger_id)
     except NotFound:  # it was deleted since
         return
+    # Whoever decided about cards did so for the place before.
+    if charger_id in store.find_lists(work, [charger_id]):
+        store.set_list(work, charger_id, author_id=None, authored=None, authored_version=0)
     _note(work, [charger_id], is_withdrawn=True)
 
 

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from voltyard.cards.service import tag_key
 from voltyard.chargers import commands, effects
+from voltyard.chargers.commands import CommandStatus
 from voltyard.chargers.service import Place
+from voltyard.kernel import jobs
 from voltyard.kernel.actor import link as link_actor
 from voltyard.kernel.actor import system
 from voltyard.kernel.context import Context
@@ -25,6 +27,7 @@ from voltyard.kernel.wire import decode
 from voltyard.local_lists import service as local_lists
 from voltyard.operators import serving, store
 from voltyard.operators.events import Attune, Authorise, Deliver, EndRefused, Verdicted
+from voltyard.operators.words import words
 from voltyard.speech import (
     Ask,
     ByHand,
@@ -32,6 +35,7 @@ from voltyard.speech import (
     Judged,
     MayCharge,
     Priority,
+    Role,
     Said,
     StartCharging,
     Started,
@@ -44,6 +48,7 @@ from voltyard.transactions import service as transactions
 
 ACTOR: Final = system("authority")
 VERDICT_LIFE: Final = timedelta(days=VERDICT_DAYS)
+AGAIN_S: Final = 30.0
 FRESH: Final = timedelta(hours=1)
 STARTS: Final = (StartCharging.__name__, "RemoteStartTransaction")
 """The kinds of a command that starts, before and after it went to the charger."""
@@ -61,7 +66,7 @@ class Deferred:
     silent: Verdict | None
     """None: the location's own verdict counts."""
     is_known: bool = False
-    """It need not be asked: it asked for this start itself."""
+    """It need not be asked: it asked for this start itself, or has no say."""
     expires_at: datetime | None = None
     parent_tag: str | None = None
     is_fresh: bool = False
@@ -84,7 +89,8 @@ def defer(work: Work, items: Sequence[tuple[Place, Said]]) -> dict[int, Deferred
 def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
     place, said = item
     if not isinstance(said, MayCharge | Started):
-        return Deferred(row.id, row.location_id, "", None)
+        is_known = "vendor" not in words(row.consents)
+        return Deferred(row.id, row.location_id, "", None, is_known=is_known)
     if _has_asked_for(work, place.charger_id, row.id, said):
         is_known = isinstance(said, MayCharge)  # a start is delivered all the same
         return Deferred(row.id, row.location_id, said.id_tag, Verdict.ACCEPTED, is_known=is_known)
@@ -143,15 +149,7 @@ async def judge(ctx: Context, deferred: Deferred, own: Judged, call_number: int)
         told = await _ask(ctx, deferred.link_id, asked)
     if told.verdict is not None:
         if not _is_kept(deferred, told):
-            await ctx.db.work(
-                ACTOR,
-                serving.judged,
-                deferred.link_id,
-                deferred.id_tag,
-                told.verdict,
-                told.expires_at,
-                told.parent_tag,
-            )
+            await _keep(ctx, deferred, told, told.verdict)
         found = Judged(told.verdict, own.number, told.expires_at, told.parent_tag)
     elif deferred.silent is None:
         found = own
@@ -162,6 +160,22 @@ async def judge(ctx: Context, deferred: Deferred, own: Judged, call_number: int)
     return found
 
 
+async def _keep(ctx: Context, deferred: Deferred, told: Verdicted, verdict: Verdict) -> None:
+    """Keep a verdict for times of silence; what cannot be kept counts now all the same."""
+    try:
+        await ctx.db.work(
+            ACTOR,
+            serving.judged,
+            deferred.link_id,
+            deferred.id_tag,
+            verdict,
+            told.expires_at,
+            told.parent_tag,
+        )
+    except VoltyardError as wrong:
+        logger("authority").warning("a verdict was not kept", link=deferred.link_id, code=wrong.code())
+
+
 def _is_kept(deferred: Deferred, told: Verdicted) -> bool:
     """Say whether it is known already that the operator accepts this card."""
     same = (told.expires_at, told.parent_tag) == (deferred.expires_at, deferred.parent_tag)
@@ -170,6 +184,8 @@ def _is_kept(deferred: Deferred, told: Verdicted) -> bool:
 
 async def vendor_reply(ctx: Context, deferred: Deferred, own: VendorReply, call_number: int) -> VendorReply:
     """Return what a charger's vendor message is answered: the Billing operator's word, if it has one."""
+    if deferred.is_known:  # the owner has not allowed it to speak to the charger like this
+        return own
     told = await _ask(ctx, deferred.link_id, Deliver(call_number))
     return told.vendor or own
 
@@ -191,14 +207,24 @@ async def end_refused(ctx: Context, message: EndRefused) -> None:
     if found is None:
         return
     actor = link_actor(message.link_id, found)
-    await commands.ask(ctx, actor, message.charger_id, StopCharging(message.number), priority=Priority.STOP)
+    stop = StopCharging(message.number)
+    done = await commands.ask(ctx, actor, message.charger_id, stop, priority=Priority.STOP)
+    if done.status in {CommandStatus.OFFLINE, CommandStatus.EXPIRED}:
+        # It goes on charging for nobody: ask again while it does.
+        await ctx.db.work(ACTOR, _again, message)
+
+
+def _again(work: Work, message: EndRefused) -> None:
+    jobs.enqueue(work, message, delay_s=AGAIN_S, key=f"end-refused:{message.number}")
 
 
 def _still_runs(work: Work, message: EndRefused) -> str | None:
     """Return the location of a transaction that has to end, None where it need not."""
     link = store.find_link(work, message.link_id)
     running = {row.number for row in store.running_of(work, message.charger_id)}
-    if link is None or message.number not in running:
+    if link is None or link.ended_at is not None or link.role != Role.BILLING.value:
+        return None
+    if message.number not in running:
         return None
     told = store.find_reported(work, message.charger_id, "stoptransactiononinvalidid")
     if told is not None and told.strip().lower() == "false":

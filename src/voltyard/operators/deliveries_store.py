@@ -106,15 +106,18 @@ def count_open(work: Work, link_ids: Collection[str]) -> dict[str, int]:
 
 
 def delete_old(work: Work, before: datetime, most: int) -> int:
-    """Forget some of what was delivered before an instant; what is still owed stays."""
-    first = sa.select(deliveries.c.number, deliveries.c.at, deliveries.c.status)
-    oldest = first.order_by(deliveries.c.number).limit(most).subquery()
-    numbers = [
-        row.number
-        for row in work.rows(
-            sa.select(oldest.c.number).where(oldest.c.at < before, oldest.c.status.not_in(OPEN))
-        )
-    ]
+    """Forget some of what was delivered before an instant.
+
+    What is still owed stays as long as the charger's saying does: without it, it can never be told.
+    """
+    rows = work.rows(
+        sa.select(deliveries.c.number, deliveries.c.at, deliveries.c.status, calls.c.number.label("said"))
+        .outerjoin(calls, calls.c.number == deliveries.c.call_number)
+        .where(sa.or_(deliveries.c.status.not_in(OPEN), calls.c.number.is_(None)))
+        .order_by(deliveries.c.number)
+        .limit(most)
+    )
+    numbers = [row.number for row in rows if row.at < before or (row.status in OPEN and row.said is None)]
     if numbers:
         work.run(sa.delete(deliveries).where(deliveries.c.number.in_(numbers)))
     return len(numbers)

@@ -397,7 +397,9 @@ def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> 
         },
     )
     if wanted.is_running_told:
-        store.set_link(work, link_id, cursor=_tell_running(work, link_id, charger_id, number))
+        store.set_link(
+            work, link_id, cursor=_tell_running(work, link_id, charger_id, charger.location_id, number)
+        )
     _note(work, link_id, charger, "connected", {"name": wanted.name, "role": role.value, "url": url})
     if role is Role.BILLING:
         _authority_changed(work, charger_id)
@@ -405,9 +407,14 @@ def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> 
     return get(work, link_id)
 
 
-def _tell_running(work: Work, link_id: str, charger_id: str, number: int) -> int:
+def _tell_running(work: Work, link_id: str, charger_id: str, location_id: str, number: int) -> int:
     """Have a link begin where the oldest of the running transactions began; return its cursor."""
-    running = [int(row.number) for row in store.running_of(work, charger_id)]
+    running = [
+        int(row.number)
+        for row in store.running_of(work, charger_id)
+        # What began under a former owner is nobody else's business.
+        if row.location_id == location_id
+    ]
     began = calls.started_numbers(work, charger_id, running)
     store.upsert_numbers(work, [{"link_id": link_id, "number": each, "state": "pending"} for each in began])
     return min((*began.values(), number + 1)) - 1
@@ -474,6 +481,8 @@ def change(work: Work, link_id: str, wanted: Wanted, settings: Settings) -> Link
     _note(work, link_id, charger, "changed", shown)
     if "role" in values and Role.BILLING.value in {values["role"], row.role}:
         _authority_changed(work, row.charger_id)
+    if "role" in values:
+        _free_from(work, link_id, row.charger_id, wanted.role)
     if {"role", "is_limiting"} & values.keys():
         jobs.enqueue(work, Compose(row.charger_id), key=f"compose:{row.charger_id}")
     tell(work, link_id, row.charger_id, row.location_id)
@@ -493,14 +502,26 @@ def make_billing(work: Work, link_id: str, *, former: Role = Role.OBSERVER) -> L
         return get(work, link_id)
     if before is not None:
         store.set_link(work, before.id, role=former.value)
+        _free_from(work, before.id, row.charger_id, former)
         _note(work, before.id, charger, "swapped", {"role": former.value, "for": link_id})
         tell(work, before.id, row.charger_id, row.location_id)
     store.set_link(work, link_id, role=Role.BILLING.value)
     of = before.id if before is not None else None
     _note(work, link_id, charger, "swapped", {"role": Role.BILLING.value, "for": of})
     _authority_changed(work, row.charger_id)
+    jobs.enqueue(work, Compose(row.charger_id), key=f"compose:{row.charger_id}")
     tell(work, link_id, row.charger_id, row.location_id)
     return get(work, link_id)
+
+
+def _free_from(work: Work, link_id: str, charger_id: str, role: Role | None) -> None:
+    """Free the connectors that an operator wants out of use, if it may not want anything any more."""
+    row = store.find_link(work, link_id)
+    assert row is not None
+    wished = words(row.inoperative)
+    if wished and role in {None, Role.OBSERVER}:
+        store.set_link(work, link_id, inoperative="")
+        jobs.enqueue(work, FreeConnectors(charger_id, tuple(int(word) for word in wished)))
 
 
 def disconnect(work: Work, link_id: str) -> None:
@@ -517,13 +538,13 @@ def disconnect(work: Work, link_id: str) -> None:
         is_over=not is_owed,
         state="leaving" if is_owed else "ended",
         state_at=work.now,
+        **({} if is_owed else store.NO_SECRETS),
     )
     _note(work, link_id, charger, "disconnected", {"name": row.name, "role": row.role})
     if row.role == Role.BILLING.value:
         _authority_changed(work, row.charger_id)
     jobs.enqueue(work, Compose(row.charger_id), key=f"compose:{row.charger_id}")
-    if wished := words(row.inoperative):
-        jobs.enqueue(work, FreeConnectors(row.charger_id, tuple(int(word) for word in wished)))
+    _free_from(work, link_id, row.charger_id, None)
     tell(work, link_id, row.charger_id, row.location_id)
 
 
@@ -533,9 +554,12 @@ async def charger_moved(ctx: Context, message: ChargerMoved) -> None:
 
 
 def _end_strays(work: Work, charger_id: str) -> None:
-    if store.end_strays(work, charger_id):
+    for link_id in store.end_strays(work, charger_id):
+        _free_from(work, link_id, charger_id, None)
         work.emit(WAKE, Woken((charger_id,), is_changed=True))
         jobs.enqueue(work, Compose(charger_id), key=f"compose:{charger_id}")
+    # Whether there is one here who decides about cards or not: the list was emptied of the one before.
+    _authority_changed(work, charger_id)
 
 
 # --- testing --------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -28,6 +29,11 @@ from voltyard.transactions.tables import transactions
 
 Row = sa.Row[Any]
 
+NO_SECRETS: Final[Mapping[str, None]] = MappingProxyType(
+    {"password_sealed": None, "password_next_sealed": None, "key_sealed": None}
+)
+"""What of a link is forgotten when it is over."""
+
 _alive = sa.and_(links.c.ended_at.is_(None), links.c.location_id == chargers.c.location_id)
 _with_charger = sa.select(
     links,
@@ -37,7 +43,12 @@ _with_charger = sa.select(
 ).join(chargers, chargers.c.id == links.c.charger_id)
 _billing = (
     sa.select(
-        links.c.id, links.c.charger_id, links.c.location_id, links.c.fallback, links.c.tag_alias, links.c.name
+        links.c.id,
+        links.c.charger_id,
+        links.c.location_id,
+        links.c.fallback,
+        links.c.consents,
+        links.c.name,
     )
     .join(chargers, chargers.c.id == links.c.charger_id)
     .where(among(links.c.charger_id, "charger_ids"), links.c.role == "billing", _alive)
@@ -129,7 +140,7 @@ def end_strays(work: Work, charger_id: str) -> list[str]:
         work.run(
             sa.update(links)
             .where(links.c.id.in_(found))
-            .values(ended_at=work.now, is_over=True, state="ended", state_at=work.now)
+            .values(ended_at=work.now, is_over=True, state="ended", state_at=work.now, **NO_SECRETS)
         )
     return found
 
@@ -427,6 +438,40 @@ def delete_composed(work: Work, charger_id: str, connector: int) -> None:
     )
 
 
+_limited = (
+    sa.select(chargers.c.id)
+    .where(
+        among(chargers.c.id, "charger_ids"),
+        sa.or_(
+            sa.exists().where(composed_limits.c.charger_id == chargers.c.id),
+            sa.exists().where(
+                links.c.charger_id == chargers.c.id,
+                links.c.ended_at.is_(None),
+                link_profiles.c.link_id == links.c.id,
+            ),
+        ),
+    )
+    .order_by(chargers.c.id)
+)
+
+
+def limited_of(work: Work, charger_ids: Collection[str]) -> list[str]:
+    """Return which of these chargers operators limit, or have limited; in order."""
+    if not charger_ids:
+        return []
+    return [row.id for row in work.find(_limited, charger_ids=sorted(charger_ids))]
+
+
+_forget_sent = (
+    sa.update(composed_limits).where(composed_limits.c.charger_id == sa.bindparam("key")).values(sent="")
+)
+
+
+def forget_sent(work: Work, charger_ids: Collection[str]) -> None:
+    """Note that nobody knows what limits these chargers have now."""
+    work.run_many(_forget_sent, [{"key": charger_id} for charger_id in sorted(charger_ids)])
+
+
 def insert_history(work: Work, **values: Any) -> None:
     """Add what somebody did to a link."""
     work.insert(link_history, at=work.now, **values)
@@ -442,6 +487,33 @@ def history_of(work: Work, link_id: str, *, limit: int) -> list[Row]:
             .limit(limit)
         )
     )
+
+
+_AVAILABILITY = ("SetAvailability", "ChangeAvailability")
+
+
+def owners_out_of_use(work: Work, charger_id: str) -> frozenset[int]:
+    """Return the connectors that people last put out of use, 0 for the whole charger, and not into it
+    again."""
+    rows = work.rows(
+        sa.select(commands.c.connector, commands.c.request)
+        .where(
+            commands.c.charger_id == charger_id,
+            commands.c.kind.in_(_AVAILABILITY),
+            commands.c.actor_kind.in_((Kind.USER.value, Kind.TOKEN.value)),
+            commands.c.status == "executed",
+        )
+        .order_by(commands.c.id)
+    )
+    out: set[int] = set()
+    for row in rows:
+        if '"Inoperative"' in row.request:
+            out.add(row.connector or 0)
+        else:
+            out.discard(row.connector or 0)
+            if not row.connector:
+                out.clear()
+    return frozenset(out)
 
 
 def names_of(work: Work, link_ids: Collection[str]) -> dict[str, str]:

@@ -200,6 +200,12 @@ _PROTECTED: Final = re.compile(
     r"Puk|PUK|Lock|Reset|Rcd|RCD|Rcm|RCM)(?![a-z])"
 )
 
+# Of what a manufacturer has added, only what harms nobody is an operator's to set: nobody can list all names
+# by which a charger lets everybody charge, or nobody.
+_COMFORT: Final = re.compile(
+    r"(?i:light|(?<![a-z])leds?(?![a-z])|bright|dimm|display|screen|language|locale|volume|sound|beep|buzzer|"
+    r"colou?r|theme|welcome|greeting)|(?<=[a-z])(?:Led|LED)(?![a-z])"
+)
 _RANGES: Final = MappingProxyType(
     {
         name.casefold(): bounds
@@ -242,7 +248,8 @@ def classify(key: str) -> KeyClass:
     found = _CLASSES.get(name.casefold())
     if found is not None:
         return found
-    return KeyClass.OWNER if _PROTECTED.search(name) else KeyClass.PASS
+    is_harmless = _COMFORT.search(name) is not None and _PROTECTED.search(name) is None
+    return KeyClass.PASS if is_harmless else KeyClass.OWNER
 
 
 # --- what is shown --------------------------------------------------------------------------------
@@ -290,7 +297,9 @@ def shown(
 def _seen(key: Key, value: str | None, role: Role) -> Key:
     kind = classify(key.name)
     if kind is KeyClass.OWNER:
-        return Key(key.name, MASK, is_readonly=True)
+        # What a manufacturer has added may be seen, unless its name says that it is nobody else's business.
+        is_hidden = _fold(key.name) in _CLASSES or _PROTECTED.search(key.name) is not None
+        return Key(key.name, MASK if is_hidden else value, is_readonly=True)
     is_readonly = (
         role is Role.OBSERVER
         or kind is KeyClass.READ_ONLY

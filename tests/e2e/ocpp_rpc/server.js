@@ -90,6 +90,7 @@ function obey(command) {
   if (command.close) clients.get(command.close.identity)?.close({ code: command.close.code });
   if ('accept' in command) rules.accept = command.accept;
   if ('password' in command) rules.password = command.password;
+  if ('token' in command) tell('answer', { token: command.token, answer: {} });
 }
 
 async function main() {

@@ -243,7 +243,7 @@ async def test_a_duty_to_end_for_a_link_that_is_gone_is_none(scene: Scene):
 
 async def test_a_vendors_message_of_the_charger_is_answered_by_who_bills(scene: Scene, short: None):
     async with office() as back, office() as other:
-        await scene.online(back)
+        await scene.online(back, consents=("vendor",))
         watching = await scene.online(other, Role.OBSERVER)
         reply = await scene.say("DataTransfer", vendorId="com.example", data="x")
         assert reply == VendorReply("UnknownVendorId")

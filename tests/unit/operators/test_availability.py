@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.factories import SYSTEM
 from tests.unit.operators.office import make_link, make_linked
 from voltyard.kernel import jobs
+from voltyard.kernel.errors import ChargerOffline, TimedOut
 from voltyard.kernel.wire import decode
 from voltyard.operators import availability, service, serving
 from voltyard.operators.events import FreeConnectors
@@ -44,3 +47,31 @@ async def test_a_charger_that_another_one_wants_out_of_use_stays_so(ctx):
     await ctx.db.work(SYSTEM, service.disconnect, first.id)
     # Nobody serves the charger: a question would be an error.
     await availability.free(ctx, FreeConnectors(charger.id, (1,)))
+
+
+@pytest.mark.parametrize("wrong", [ChargerOffline("gone"), TimedOut("no answer")])
+async def test_a_charger_that_is_away_or_silent_is_asked_again_in_a_minute(ctx, wrong):
+    charger, _ = await make_linked(ctx)
+    asked: list[Asked] = []
+
+    async def hear(what: Asked) -> Told:
+        asked.append(what)
+        if len(asked) == 1:
+            raise wrong
+        return Told(Answer(True, "Accepted", "{}"), "ChangeAvailability", "{}")
+
+    async def due() -> list[FreeConnectors]:
+        found = await ctx.db.work(SYSTEM, jobs.claim, "test", only=[FreeConnectors.__name__])
+        return [decode(job.body, FreeConnectors) for job in found]
+
+    served = await ctx.bus.serve(f"charger.{charger.id}.ask", Asked, hear)
+    duty = FreeConnectors(charger.id, (1, 2))
+    await availability.free(ctx, duty)
+    assert await due() == []
+    ctx.clock.advance(availability.AGAIN_S)
+    assert await due() == [duty]
+    await availability.free(ctx, duty)
+    assert [each.ask.connector for each in asked] == [1, 1, 2]
+    ctx.clock.advance(availability.AGAIN_S)
+    assert await due() == [], "it is done"
+    await served.stop()

@@ -206,3 +206,32 @@ async def test_a_test_sends_no_secret_to_an_address_it_was_not_entered_for(ctx):
     other = await make_charger(ctx, charger.location_id)
     with pytest.raises(NotFound):
         await service.try_out(ctx, SYSTEM, other.id, Wanted(), link.id)
+
+
+async def test_a_former_owners_running_charge_is_nobody_elses_business(ctx):
+    charger = await make_charger(ctx, (await make_location(ctx)).id)
+    number = await make_transaction(ctx, charger)
+    await ctx.db.work(SYSTEM, say, charger.id, "StartTransaction", "{}", number)
+    await ctx.db.work(SYSTEM, chargers.unlink, charger.location_id, charger.id)
+    other = await make_location(ctx)
+    mine = await chargers.claim(ctx, SYSTEM, other.id, identity=charger.identity, pin=PIN)
+    link = await make_link(ctx, mine, is_running_told=True)
+    found = await ctx.db.read(SYSTEM, serving.find, link.id)
+    assert found.cursor == found.attached_number
+    assert await ctx.db.read(SYSTEM, serving.known, link.id, [number]) == {}
+
+
+async def test_an_operator_that_is_over_leaves_no_secrets_and_no_closed_connectors(ctx):
+    _, link = await make_linked(ctx, password="opensesame")
+    await ctx.db.work(SYSTEM, serving.set_inoperative, link.id, 1, is_operative=False)
+    await ctx.db.work(SYSTEM, service.disconnect, link.id)
+    row = await ctx.db.read(SYSTEM, service.store.find_link, link.id)
+    assert (row.password_sealed, row.inoperative, row.is_over) == (None, "", True)
+    assert "FreeConnectors" in await jobs_of(ctx)
+
+
+async def test_who_only_watches_from_now_on_closes_no_connector_any_more(ctx):
+    _, link = await make_linked(ctx)
+    await ctx.db.work(SYSTEM, serving.set_inoperative, link.id, 1, is_operative=False)
+    await ctx.db.work(SYSTEM, service.change, link.id, Wanted(role=Role.OBSERVER), ctx.settings)
+    assert {"FreeConnectors", "Compose"} <= set(await jobs_of(ctx))

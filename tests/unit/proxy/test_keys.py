@@ -43,6 +43,7 @@ REPORTED = (
     Key("BackOfficeUrl", "wss://voltyard", is_readonly=False),
     Key("LedBrightness", "50", is_readonly=False),
     Key("VendorMode", None, is_readonly=True),
+    Key("ClockOnDisplay", "0", is_readonly=True),
     Key("SecurityProfile", "1", is_readonly=False),
 )
 
@@ -107,11 +108,19 @@ def seen(role: Role = BILLING, overlay: dict[str, str] | None = None, **ours: An
         ("PublicKey", KeyClass.OWNER),
         ("LedBrightness", KeyClass.PASS),
         ("BackgroundColour", KeyClass.PASS),
-        ("ChipTone", KeyClass.PASS),
+        ("ChipTone", KeyClass.OWNER),
         ("ClockOnDisplay", KeyClass.PASS),
-        ("LampsAtNight", KeyClass.PASS),
-        ("SmartButtonEnabled", KeyClass.PASS),
-        ("", KeyClass.PASS),
+        ("DisplayLanguage", KeyClass.PASS),
+        ("SmartButtonEnabled", KeyClass.OWNER),
+        ("AuthEnabled", KeyClass.OWNER),
+        ("RFIDEnabled", KeyClass.OWNER),
+        ("StandaloneMode", KeyClass.OWNER),
+        ("Cst_TxStartOnPowerPathClosed", KeyClass.OWNER),
+        ("MaxChargingTime", KeyClass.OWNER),
+        ("InstallationLimit", KeyClass.OWNER),
+        ("RootCA", KeyClass.OWNER),
+        ("LightsWhileAuthorised", KeyClass.OWNER),
+        ("", KeyClass.OWNER),
     ],
 )
 def test_a_key_is_known_by_its_name(name: str, kind: KeyClass) -> None:
@@ -204,7 +213,9 @@ def test_what_is_protected_is_neither_shown_nor_set(
 ) -> None:
     for key in shown(reported, overlay, role=role):
         if classify(key.name) is KeyClass.OWNER:
-            assert (key.value, key.is_readonly) == (MASK, True)
+            assert key.is_readonly
+            is_known_to_be = keys._fold(key.name) in keys._CLASSES or keys._PROTECTED.search(key.name)
+            assert key.value == MASK or not is_known_to_be
     if classify(name) in {KeyClass.OWNER, KeyClass.READ_ONLY}:
         assert isinstance(change(role, name, value, reported=reported, overlay=overlay), Refused)
 
@@ -343,9 +354,11 @@ OF_33 = "0123456789abcdef0123456789abcdef0"
         ("BackOfficeUrl", "wss://elsewhere", Refused("Rejected", "protected")),
         ("NumberOfConnectors", "9", Refused("Rejected", "read_only")),
         ("LEDBRIGHTNESS", "20", SetOnCharger("LedBrightness", "20")),
-        ("VendorMode", "1", Refused("Rejected", "read_only")),
+        ("VendorMode", "1", Refused("Rejected", "protected")),
+        ("ClockOnDisplay", "1", Refused("Rejected", "read_only")),
         ("LightIntensity", "101", Refused("Rejected", "out_of_range")),
-        (" Unheard ", " of ", SetOnCharger("Unheard", " of ")),
+        (" Unheard ", " of ", Refused("Rejected", "protected")),
+        (" Welcome ", " home ", SetOnCharger("Welcome", " home ")),
     ],
 )
 def test_the_class_decides_what_becomes_of_a_value(key: str, value: str, found: Change) -> None:
