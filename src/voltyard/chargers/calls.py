@@ -236,15 +236,17 @@ class Said:
     transaction_number: int | None
 
 
-def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> list[Said]:
+def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> tuple[list[Said], bool]:
     """Return what chargers said after a number in the log, each after its own, in order; for the system.
 
-    At most so many rows of all of them together: whoever gets as many asks again. Heartbeats are left out,
-    and calls that were refused. The rows of one charger are committed in the order of their numbers, so
-    none can come late before one that was read.
+    At most so many rows of all of them together; the second value says that there may be more: ask again,
+    also for chargers of which nothing was found. Heartbeats are left out, and calls that were refused. The
+    rows of one charger are committed in the order of their numbers, so none can come late before one that
+    was read.
     """
     assert work.actor.is_system
-    return [_said(row) for row in store.said_after(work, after, limit=limit)]
+    rows, is_more = store.said_after(work, after, limit=limit)
+    return [_said(row) for row in rows], is_more
 
 
 def _said(row: Any) -> Said:
@@ -275,9 +277,12 @@ def count_said_after(work: Work, charger_id: str, number: int) -> tuple[int, dat
     return len(times), times[0] if times else None
 
 
-def last_number(work: Work) -> int:
-    """Return the highest number of the log, 0 while it is empty."""
-    return store.last_number(work)
+def last_number_of(work: Work, charger_id: str) -> int:
+    """Return the highest number of a charger in the log, 0 before any; for rooms above.
+
+    Nothing of this charger can come late before it, whatever other chargers say meanwhile.
+    """
+    return store.last_number_of(work, charger_id)
 
 
 def started_numbers(work: Work, charger_id: str, transaction_numbers: Sequence[int]) -> dict[int, int]:

@@ -139,27 +139,36 @@ def last_number(work: Work) -> int:
     return int(work.value(sa.select(sa.func.max(calls.c.number))) or 0)
 
 
-def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> list[Row]:
-    """Return the sayings of chargers after a number of each, oldest first.
+def last_number_of(work: Work, charger_id: str) -> int:
+    """Return the highest number of a charger in the log, 0 before any."""
+    query = sa.select(calls.c.number).where(calls.c.charger_id == charger_id)
+    return max((int(row.number) for row in look(work, calls, query, limit=1)), default=0)
 
-    Most follow the log closely: they are served together by one look at its end.
+
+def said_after(work: Work, after: Mapping[str, int], *, limit: int) -> tuple[list[Row], bool]:
+    """Return the sayings of chargers after a number of each, oldest first; and whether there may be more.
+
+    Most follow the log closely: they are served together by one look at its end. That look begins where the
+    last of them stands, so it may be full of what the others have, while what they lack lies behind it.
     """
     if not after:
-        return []
+        return [], False
     end = last_number(work)
     close = {charger_id: number for charger_id, number in after.items() if number >= end - NEAR}
     found: list[Row] = []
+    is_full = False
     if close:
         rows = work.find(_near, after_number=min(close.values()), charger_ids=list(close), most=limit)
         found = [row for row in rows if row.number > close[row.charger_id]]
-        if not found and len(rows) >= limit:  # others took all the room
+        is_full = len(rows) >= limit
+        if is_full and not found:  # others took all the room
             passed = {charger_id: max(number, rows[-1].number) for charger_id, number in close.items()}
             return said_after(work, {**after, **passed}, limit=limit)
     for charger_id, number in after.items():
         if charger_id not in close and len(found) < limit:
             query = sa.select(*_SAID).where(calls.c.charger_id == charger_id, calls.c.number > number, *_said)
             found += look(work, calls, query, after=number, is_newest_first=False, limit=limit - len(found))
-    return found
+    return found, is_full or len(found) >= limit
 
 
 def find_transaction_of(work: Work, charger_id: str, number: int) -> int | None:

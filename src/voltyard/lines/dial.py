@@ -19,6 +19,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,6 +65,8 @@ CLOSE_S = 5.0
 """How long a socket that is being closed may take to deliver what was sent."""
 TRIED_MAX = 4
 """Addresses of one name that are tried; all of them are judged."""
+RESOLVING_MAX = 8
+"""Names that are asked for at a time."""
 READ_BUFFER_BYTES = 4 * 1024
 VIA_HEADER = HEADER
 """Names the installations that a charger came through, so that two that point at each other notice."""
@@ -157,6 +160,30 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     """Ask the machine's resolver for the addresses of a name. Raises: OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Resolver:
+    """Asks the machine's resolver in threads of its own.
+
+    A name whose servers do not answer keeps a thread for long; nothing else is to wait for that.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVING_MAX, thread_name_prefix="names")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Return the addresses of a name. Raises: OSError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, _resolved, host, port)
+        return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _resolved(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def connect(

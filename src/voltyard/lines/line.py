@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,14 +26,15 @@ from voltyard.kernel.limits import AUTHORISE_BUDGET_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import SealBroken, unseal
 from voltyard.lines import telling
-from voltyard.lines.dial import DialFailed, Ears, Target, connect
+from voltyard.lines.dial import DialFailed, Ears, Resolve, Target, connect
 from voltyard.lines.feeder import Feeder
+from voltyard.lines.pace import Bucket
 from voltyard.lines.requests import Requests
 from voltyard.ocpp.frames import Call
 from voltyard.operators import serving
 from voltyard.operators.events import Authorise, Deliver, Verdicted
 from voltyard.operators.service import seal_of
-from voltyard.operators.serving import Facts, Fed, Known, Learned, Record, Serving
+from voltyard.operators.serving import Facts, Farewell, Fed, Known, Learned, Record, Serving
 from voltyard.proxy import standin
 from voltyard.proxy.standin import Manner, Owed, Report, Saying, StandIn, State, Tie
 from voltyard.speech import Role, VendorReply, Verdict
@@ -54,6 +54,15 @@ DECIDED_MAX: Final = 32
 PING_S: Final = 60.0
 SILENCE_S: Final = 150.0
 FAREWELL_S: Final = 30.0
+EARLY_MAX: Final = 16
+"""Messages that are kept until we have said our first word."""
+ASKED_PER_S: Final = 5.0
+ASKED_BURST: Final = 60
+"""What an operator may ask at once, as when it sets up a charger; after that it is done more slowly."""
+REFUSED_KEPT: Final = 4_096
+"""What is kept of a message that came to nothing."""
+TAG_LENGTH: Final = 20
+"""OCPP 1.6 §7.28: IdToken."""
 SUBPROTOCOL: Final = "ocpp1.6"
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -72,6 +81,7 @@ class Around:
     installation: str
     target: Callable[[Target], Target]
     """Adds what the installation says about where lines may go."""
+    resolve: Resolve
 
 
 class Line:
@@ -86,6 +96,7 @@ class Line:
         self._link: Serving | None = None
         self._requests = Requests(around.ctx)
         self._stir = asyncio.Event()
+        self._mark: int | None = None
         self._is_changed = False
         self._is_waiting = False
         """Nothing is to be done until the charger is here again."""
@@ -104,9 +115,12 @@ class Line:
             if is_changed:
                 self._connection.spawn(self._look_again(self._connection))
 
-    def look(self) -> None:
-        """See to what may have been missed; called now and then."""
-        if self._connection is not None:
+    def look(self, mark: int) -> None:
+        """See to what may have been missed; called now and then, with the mark that the link has now."""
+        before, self._mark = self._mark, mark
+        if before not in {None, mark}:
+            self.woken(is_changed=True)
+        elif self._connection is not None:
             self._connection.woken()
 
     def found(self, *, is_away: bool) -> None:
@@ -126,12 +140,12 @@ class Line:
 
     async def run(self) -> None:
         """Serve the link until it is over, or this is cancelled."""
-        served: list[BusServing] = [
-            await self._ctx.bus.serve(f"line.{self.link_id}.deliver", Deliver, self._deliver),
-            await self._ctx.bus.serve(f"line.{self.link_id}.authorise", Authorise, self._authorise),
-        ]
+        served: list[BusServing] = []
         pause_s: float | None = 0.0
         try:
+            bus, subject = self._ctx.bus, f"line.{self.link_id}"
+            served.append(await bus.serve(f"{subject}.deliver", Deliver, self._deliver))
+            served.append(await bus.serve(f"{subject}.authorise", Authorise, self._authorise))
             while pause_s is not None:
                 self._is_changed = False
                 try:
@@ -142,9 +156,8 @@ class Line:
                 if pause_s and await self._rest(pause_s * (0.5 + self._chance.random())):
                     pause_s = 0.0
         finally:
-            for one in served:
-                with suppress(Exception):
-                    await one.stop()
+            # All of them, even if this is cancelled meanwhile: another process may serve the link next.
+            await asyncio.shield(asyncio.gather(*(one.stop() for one in served), return_exceptions=True))
 
     async def _live(self, pause_s: float) -> float | None:
         """Serve the link for as long as a connection lasts.
@@ -287,7 +300,7 @@ class Line:
                 )
             )
             try:
-                await connect(target, connection.listen)
+                await connect(target, connection.listen, resolve=self._around.resolve)
             except DialFailed as wrong:
                 if wrong.http_status == 401 and sealed == newer and newer is not None:
                     continue
@@ -342,6 +355,10 @@ class _Connection:
         self._opened_at = self._now
         self._pinged_at = 0.0
         self._is_farewell_said = False
+        self._goodbyes: dict[str, Farewell] = {}
+        """What was told as the last word, by the ids of the messages."""
+        self._pace = Bucket(ASKED_PER_S, ASKED_BURST, self._now)
+        self._is_paused = False
         self._log = logger("line").bind(link=link.id)
 
     @property
@@ -356,10 +373,24 @@ class _Connection:
         return self._ears
 
     def _heard(self, data: bytes) -> None:
-        if self._stand_in is None:
+        if self._stand_in is not None:
+            self._step(lambda stand_in: stand_in.received(data, self._now))
+            self._breathe()
+        elif len(self._early) < EARLY_MAX:
             self._early.append(data)
         else:
-            self._step(lambda stand_in: stand_in.received(data, self._now))
+            self.end("the operator talked on and on before it was told anything")
+
+    def _breathe(self) -> None:
+        """Listen no longer while too much of what the operator asked waits, and go on after that."""
+        should = self._stand_in is not None and self._stand_in.is_inward_full
+        if self._ears is None or should is self._is_paused:
+            return
+        self._is_paused = should
+        if should:
+            self._ears.pause()
+        else:
+            self._ears.resume()
 
     def end(self, reason: str) -> None:
         """Let the connection end; the first reason counts."""
@@ -431,7 +462,10 @@ class _Connection:
         told = [] if link.is_leaving else telling.statuses(situation.facts, at)
         self._carry(stand_in.opened(telling.boot(situation.facts), told, situation.number, now))
         for each in goodbyes:
-            self._carry(stand_in.tell(standin.STOP, telling.farewell(each, at), now))
+            # The same on each connection, so that an operator knows again what it has heard.
+            message_id = f"{link.id[-12:]}:bye-{each.number}"
+            self._goodbyes[message_id] = each
+            self._carry(stand_in.tell(standin.STOP, telling.farewell(each, at), now, message_id))
         self._is_farewell_said = link.is_leaving
         early, self._early = self._early, []
         for data in early:
@@ -509,21 +543,32 @@ class _Connection:
                 assert isinstance(token, asyncio.Future)
                 if not token.done():
                     token.set_result(answer)
-            case standin.Exchanged(action, message_id, payload, status, answer, latency_s):
-                self._keep(
-                    self._record(
-                        message_id=message_id,
-                        action=action,
-                        payload=payload.decode("utf-8", "replace"),
-                        status=status,
-                        answer=answer.decode("utf-8", "replace"),
-                        latency_ms=latency_s * 1000,
-                    )
-                )
+            case standin.Exchanged():
+                self._exchanged(effect)
             case standin.Became(state, reason):
                 self.spawn(self._became(str(state), reason))
             case standin.Close(_, reason):
                 self.end(reason)
+
+    def _exchanged(self, told: standin.Exchanged) -> None:
+        """Note what was told beside the log; a heartbeat like any other is not worth it."""
+        is_done = told.status == "done"
+        if told.action == standin.HEARTBEAT and is_done:
+            return
+        ending = self._goodbyes.get(told.message_id) if is_done else None
+        self._keep(
+            self._record(
+                message_id=told.message_id,
+                action=told.action,
+                payload=told.payload.decode("utf-8", "replace"),
+                status=told.status,
+                answer=told.answer.decode("utf-8", "replace"),
+                latency_ms=told.latency_s * 1000,
+                learned=None
+                if ending is None
+                else Learned(ending.number, "stopped", ending.theirs, stopped_at=self._ctx.clock.now()),
+            )
+        )
 
     def _record(self, **values: Any) -> Record:
         return Record(self.link.id, self.link.charger_id, **values)
@@ -675,23 +720,29 @@ class _Connection:
     async def _requested(self, call: Call) -> None:
         stand_in = self._stand_in
         assert stand_in is not None
+        wait_s = self._pace.take(self._now)
+        if wait_s > 0:
+            await self._ctx.clock.sleep(wait_s)
         began = self._now
         if self._telling is not None and not self._telling.done():
             # An operator that has just given a number to a start may ask for it at once.
             await asyncio.wait((self._telling,))
         done = await self._requests.carry_out(self.link, stand_in, call, self._carry)
-        self._keep(
+        asked = masked(call.payload.decode("utf-8", "replace"))
+        kept = self._keep(
             self._record(
                 is_inward=True,
                 message_id=call.id_raw.decode("utf-8", "replace").strip('"'),
                 action=call.action,
-                payload=masked(call.payload.decode("utf-8", "replace")),
+                payload=asked[:REFUSED_KEPT] if done.status == "refused" else asked,
                 note=done.note,
                 status=done.status,
                 answer=done.shown,
                 latency_ms=(self._now - began) * 1000,
             )
         )
+        # No answer before that: who asks faster than it can be written down has to wait.
+        await asyncio.wait((kept,))
         if done.is_manner_changed:  # before the answer, since the operator may look at once
             found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link.id)
             if found is not None:
@@ -701,6 +752,7 @@ class _Connection:
             self._carry(stand_in.refuse(call, done.error, done.description, self._now))
         else:
             self._carry(stand_in.answer(call, done.answer, self._now))
+        self._breathe()
         if done.after is not None:
             done.after()
 
@@ -777,10 +829,20 @@ def verdicted(action: str, status: str, answer: bytes) -> Verdicted:
         return Verdicted(vendor=VendorReply(told.status, told.data)) if told.status in VENDOR else Verdicted()
     if told.id_tag_info is None:
         return Verdicted()
-    expires_at = told.id_tag_info.expiry_date
-    if expires_at is not None and expires_at.tzinfo is None:
-        expires_at = expires_at.replace(tzinfo=UTC)
-    return Verdicted(_verdict(told.id_tag_info.status), expires_at, told.id_tag_info.parent_id_tag)
+    parent_tag = told.id_tag_info.parent_id_tag
+    if parent_tag is not None and (len(parent_tag) > TAG_LENGTH or not parent_tag.isprintable()):
+        parent_tag = None
+    return Verdicted(_verdict(told.id_tag_info.status), _utc(told.id_tag_info.expiry_date), parent_tag)
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    """Return an instant in UTC, None for one that there is not: some say 9999 for never."""
+    if at is None or at.tzinfo is None:
+        return None if at is None else at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def _verdict(word: str) -> Verdict | None:

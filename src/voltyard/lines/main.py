@@ -10,8 +10,9 @@ import asyncio
 import os
 import socket
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,13 +26,14 @@ from voltyard.kernel.limits import LEASE_BEAT_S, LISTENER_QUEUE_MAX
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import unseal
 from voltyard.kernel.settings import PrivateNetworks, Settings
-from voltyard.lines.dial import Target, try_out
+from voltyard.lines.dial import Resolver, Target, try_out
 from voltyard.lines.feeder import Feeder
 from voltyard.lines.line import GRACE, SUBPROTOCOL, Around, Line
 from voltyard.operators import serving
+from voltyard.operators.addresses import authority
 from voltyard.operators.events import WAKE, Attempted, TrialAsked, Tried, Woken
 from voltyard.operators.service import seal_of
-from voltyard.operators.serving import Record
+from voltyard.operators.serving import Record, Served
 
 SHARES: Final = 32
 TICK_S: Final = 1.0
@@ -42,6 +44,11 @@ FIND_S: Final = 5.0
 GATHER_S: Final = 0.02
 """How long records wait for company: nobody waits for them but the next message of the same link."""
 PAGE: Final = 1_000
+END_S: Final = 20.0
+"""How long lines may take to end before their shares are given back; later they run out by themselves."""
+TRIALS_MAX: Final = 4
+"""Connections that are tried out at a time."""
+PORTS: Final[Mapping[str, int]] = MappingProxyType({"ws": 80, "wss": 443, "http": 80, "https": 443})
 
 
 def share_of(link_id: str) -> int:
@@ -66,7 +73,9 @@ class Lines:
             ctx.db, serving.ACTOR, serving.record, lanes=1, gather_s=GATHER_S
         )
         own = hops.name_of(ctx.settings.secret_key())
-        self._around = Around(ctx, self._feeder, self._records, own, self._where)
+        self._resolver = Resolver()
+        self._trials = asyncio.Semaphore(TRIALS_MAX)
+        self._around = Around(ctx, self._feeder, self._records, own, self._where, self._resolver)
         self._look = asyncio.Event()
         self._log = logger("lines")
 
@@ -91,6 +100,7 @@ class Lines:
         finally:
             await listening.stop()
             await testing.stop()
+            self._resolver.close()
             if not self._is_alone:
                 await self._give_back(tuple(self._shares), is_last=True)
 
@@ -117,7 +127,8 @@ class Lines:
             if listening.lost:  # whoever was meant looks by itself
                 listening.lost = 0
                 for line in tuple(self._lines.values()):
-                    line.woken()
+                    line.woken(is_changed=True)
+                self._look.set()
 
     async def _beat(self) -> None:
         while True:
@@ -150,28 +161,27 @@ class Lines:
             try:
                 if not self._is_alone:
                     await self._take_shares()
-                wanted = dict([each for each in await self._served() if share_of(each[0]) in self._shares])
+                served = await self._served()
+                wanted = {each.id: each for each in served if share_of(each.id) in self._shares}
             except Exception as wrong:
                 self._warn("links could not be read", wrong)
             else:
-                for link_id in [link_id for link_id in self._tasks if link_id not in wanted]:
-                    self._tasks[link_id].cancel()
-                for link_id, charger_id in wanted.items():
+                self._end(link_id for link_id in self._tasks if link_id not in wanted)
+                for link_id, each in wanted.items():
                     if link_id not in self._tasks:
-                        self._start(group, link_id, charger_id)
-                for line in tuple(self._lines.values()):
-                    line.look()
+                        self._start(group, link_id, each.charger_id)
+                    self._lines[link_id].look(each.mark)
             await self._look.wait()
 
     def _warn(self, what: str, wrong: Exception) -> None:
         """Tell what is tried again soon, and in detail what is nobody's purpose."""
         self._log.warning(what, why=repr(wrong), exc_info=not isinstance(wrong, VoltyardError))
 
-    async def _served(self) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
+    async def _served(self) -> list[Served]:
+        found: list[Served] = []
         while True:
             page = await self._ctx.db.read(
-                serving.ACTOR, serving.list_served, after=found[-1][0] if found else "", limit=PAGE
+                serving.ACTOR, serving.list_served, after=found[-1].id if found else "", limit=PAGE
             )
             found += page
             if len(page) < PAGE:
@@ -192,6 +202,14 @@ class Lines:
         except Exception:
             self._log.exception("a line failed", link=line.link_id)
 
+    def _end(self, link_ids: Iterable[str]) -> list[asyncio.Task[None]]:
+        """Have lines end; a line that is ending already is not disturbed at that."""
+        ending = [self._tasks[link_id] for link_id in link_ids]
+        for task in ending:
+            if not task.cancelling():
+                task.cancel()
+        return ending
+
     def _forget(self, line: Line) -> None:
         self._lines.pop(line.link_id, None)
         self._tasks.pop(line.link_id, None)
@@ -205,10 +223,11 @@ class Lines:
 
     async def _take_shares(self) -> None:
         held, given = await self._ctx.db.work(serving.ACTOR, _divide, self._holder, frozenset(self._shares))
-        for link_id in [link_id for link_id in self._tasks if share_of(link_id) not in held]:
-            self._tasks[link_id].cancel()
+        ending = self._end(link_id for link_id in self._tasks if share_of(link_id) not in held)
         self._shares = set(held)
-        if given:
+        # Whoever takes a share over begins its lines at once: two of one link would throw each other out.
+        late = (await asyncio.wait(ending, timeout=END_S))[1] if ending else ()
+        if given and not late:
             await self._give_back(given)
 
     async def _give_back(self, shares: Sequence[int], *, is_last: bool = False) -> None:
@@ -238,13 +257,14 @@ class Lines:
             authority_pem=asked.authority_pem or None,
             via=(self._around.installation,),
         )
-        attempts = await try_out(self._where(target))
+        async with self._trials:
+            attempts = await try_out(self._where(target), resolve=self._resolver)
         return Tried(tuple(Attempted(each.step.value, each.is_ok, each.why) for each in attempts))
 
 
 def allowed(target: Target, settings: Settings) -> Target:
     """Return a target with what an installation says about where lines may go."""
-    doors = {urlsplit(settings.ocpp_url).netloc.lower(), urlsplit(settings.public_url).netloc.lower()}
+    doors = {_door(settings.ocpp_url), _door(settings.public_url)} - {""}
     ports = {settings.ocpp_port, settings.http_port, settings.ocpp_tls_port} - {0}
     return replace(
         target,
@@ -252,6 +272,12 @@ def allowed(target: Target, settings: Settings) -> Target:
         own_doors=frozenset(doors),
         own_ports=frozenset(ports),
     )
+
+
+def _door(url: str) -> str:
+    """Return host and port of an address as a connection would have them, empty where it has no host."""
+    parts = urlsplit(url)
+    return authority(parts.hostname, parts.port or PORTS.get(parts.scheme)) if parts.hostname else ""
 
 
 def _divide(work: Work, holder: str, held: frozenset[int]) -> tuple[frozenset[int], tuple[int, ...]]:

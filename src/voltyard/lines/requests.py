@@ -24,6 +24,7 @@ from voltyard.kernel.limits import CALL_DEADLINE_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import seal
 from voltyard.lines import telling
+from voltyard.lines.pace import Rarely
 from voltyard.local_lists import service as local_lists
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import actions, asked
@@ -58,6 +59,9 @@ from voltyard.transactions import service as transactions
 READING_AGE: Final = timedelta(seconds=60)
 """A reading that is no older than this is told again rather than asked of the charger."""
 LIST_MAX: Final = 10_000
+RESET_EVERY_S: Final = 600.0
+"""A charger that restarts serves nobody, and no other operator: once is enough for a while."""
+TRIGGER_EVERY_S: Final = 10.0
 TIMEOUT_S: Final = CALL_DEADLINE_S - 5.0
 """How long a charger may take: the operator waits for as long as OCPP lets it, and a little less is left."""
 
@@ -99,6 +103,8 @@ class _Request:
     what: Any
     """The request as the struct of its action."""
     carry: Carry
+    rarely: Rarely
+    """What this operator has had the charger do lately."""
 
     @property
     def priority(self) -> Priority:
@@ -109,21 +115,40 @@ class _Request:
         answer = asked.answer(self.call.action, status=word)
         return Done(answer, note=note, is_manner_changed=is_manner_changed)
 
+    def refused(self, note: str) -> Done:
+        """Answer that it is not done, and note why."""
+        return Done(asked.answer(self.call.action, status="Rejected"), status="refused", note=note)
+
+    def is_too_soon(self, what: str, every_s: float) -> bool:
+        """Say whether the charger did this for this operator less than this ago."""
+        return self.rarely.is_too_soon(what, every_s, self.ctx.clock.monotonic())
+
+    def did(self, what: str) -> None:
+        """Note that the charger does this now."""
+        self.rarely.did(what, self.ctx.clock.monotonic())
+
 
 class Requests:
     """Carries out what operators ask."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
+        self._rarely = Rarely()
         self._log = logger("requests")
 
     async def carry_out(self, link: Serving, stand_in: StandIn, call: Call, carry: Carry) -> Done:
-        """Do what an operator asks, or not; never raises but when cancelled."""
+        """Do what an operator asks, or not; never raises but when cancelled.
+
+        What counts is the link as it is stored by now: its owner may have taken something away a moment ago.
+        """
         what = asked.read(call.action, call.payload)
         if isinstance(what, Malformed):
             return Done(error=what.code, description=what.detail, status="refused", note="malformed")
         try:
-            facts = await self._ctx.db.read(serving.ACTOR, serving.facts, link.charger_id)
+            stored, facts = await self._ctx.db.read(serving.ACTOR, serving.standing, link.id, link.charger_id)
+            if stored is None or stored.is_leaving:
+                return _gone(call)
+            link = stored
             connector = getattr(what, "connector_id", None) if call.action == "UnlockConnector" else None
             is_running = any(connector in {None, each} for _, each, _ in facts.running)
             decision = policy.decide(
@@ -142,7 +167,7 @@ class Requests:
                 return Done(
                     asked.answer(call.action, status="Rejected"), status="refused", note="not_accepted"
                 )
-            request = _Request(self._ctx, link, stand_in, facts, call, what, carry)
+            request = _Request(self._ctx, link, stand_in, facts, call, what, carry, self._rarely)
             return await _DOING.get(call.action, _pass_on)(request)
         except Refused as wrong:
             return _refused(call, wrong)
@@ -155,6 +180,14 @@ class Requests:
 
 
 _STARTS: Final = frozenset(("RemoteStartTransaction", "RemoteStopTransaction"))
+
+
+def _gone(call: Call) -> Done:
+    """Refuse what somebody asks who is no operator of this charger any more."""
+    decision = policy.decide(Role.OBSERVER, call.action, is_running=False)
+    if decision.way is Way.REFUSE:
+        return Done(decision.answer, decision.error, status="refused", note="forbidden")
+    return Done(error="SecurityError", status="refused", note="forbidden")
 
 
 def _refused(call: Call, wrong: VoltyardError) -> Done:
@@ -268,7 +301,13 @@ async def _unlock(request: _Request) -> Done:
 
 
 async def _reset(request: _Request) -> Done:
-    return await _ask(request, Restart(request.what.type == "Hard"))
+    """Restart the charger, but not again and again: some back offices do so whenever they miss something."""
+    if request.is_too_soon("Reset", RESET_EVERY_S):
+        return request.refused("too_soon")
+    done = await _ask(request, Restart(request.what.type == "Hard"))
+    if done.is_accepted:
+        request.did("Reset")
+    return done
 
 
 async def _forget_cards(request: _Request) -> Done:
@@ -442,6 +481,19 @@ async def _trigger(request: _Request) -> Done:
         return Done(asked.answer(request.call.action, status="Accepted"), note="from_cache", after=tell)
     if what.requested_message != "MeterValues":
         return request.status("Rejected")
+    return await _trigger_reading(request, connector)
+
+
+async def _trigger_reading(request: _Request, connector: int | None) -> Done:
+    """Have the charger measure for one who may make it do things, now and then."""
+    if request.link.role is Role.OBSERVER:
+        return request.refused("observer_only_watches")
+    if connector not in {None, *(each[0] for each in request.facts.statuses)}:
+        return request.refused("not_found")
+    what = f"MeterValues {connector}"
+    if request.is_too_soon(what, TRIGGER_EVERY_S):
+        return request.refused("too_soon")
+    request.did(what)
     return await _ask(request, Trigger("MeterValues", connector))
 
 

@@ -37,6 +37,7 @@ def _again(work: Work, message: FreeConnectors) -> None:
 
 def _unwanted(work: Work, message: FreeConnectors) -> list[int]:
     still = {word for row in store.links_of(work, message.charger_id) for word in words(row.inoperative)}
+    still |= {str(connector) for connector in store.owners_out_of_use(work, message.charger_id)}
     if "0" in still:  # somebody else wants the whole charger out of use
         return []
     return [connector for connector in message.connectors if str(connector) not in still]

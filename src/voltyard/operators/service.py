@@ -377,7 +377,8 @@ def connect(work: Work, charger_id: str, wanted: Wanted, settings: Settings) -> 
     )
     values = _values(link_id, wanted, settings)
     _require_billing_free(work, charger_id, role)
-    number = calls.last_number(work)
+    # Of this charger alone: on PostgreSQL a lower number of another one may be committed later.
+    number = calls.last_number_of(work, charger_id)
     store.insert_link(
         work,
         **{

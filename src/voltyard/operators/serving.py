@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from voltyard.cards.service import tag_key
 from voltyard.chargers import calls
@@ -29,6 +29,7 @@ PAYLOAD_MAX = 65_536
 ANSWER_MAX = 16_384
 NOTE_MAX = 200
 REASON_MAX = 300
+VERDICT_MAX = 16
 LATEST = 20
 LOOKED_AT = 500
 
@@ -198,9 +199,27 @@ def _is_blocking(action: str) -> bool:
     return action in {"StartTransaction", "StopTransaction"}
 
 
-def list_served(work: Work, *, after: str = "", limit: int = 1_000) -> list[tuple[str, str]]:
-    """Return a page of the links to serve, each with its charger."""
-    return [(row.id, row.charger_id) for row in store.served_links(work, after=after, limit=limit)]
+class Served(NamedTuple):
+    """A link to serve; ``mark`` is another one in this process once the link was changed."""
+
+    id: str
+    charger_id: str
+    mark: int
+
+
+_MARKED: Final = (
+    "name", "url", "is_identity_appended", "identity", "role", "username", "password_sealed",
+    "certificate_pem", "key_sealed", "authority_pem", "tag_alias", "is_boot_on_connect", "consents",
+    "ended_at",
+)  # fmt: skip
+
+
+def list_served(work: Work, *, after: str = "", limit: int = 1_000) -> list[Served]:
+    """Return a page of the links to serve."""
+    return [
+        Served(row.id, row.charger_id, hash(tuple(getattr(row, name) for name in _MARKED)))
+        for row in store.served_links(work, after=after, limit=limit)
+    ]
 
 
 def away(work: Work, charger_ids: Collection[str], grace: timedelta) -> set[str]:
@@ -217,10 +236,12 @@ def owes(work: Work, link: Serving, actions: Collection[str]) -> bool:
         return True
     row = store.find_link(work, link.id)
     after = link.cursor if row is None else row.cursor
-    while said := calls.said_after(work, {link.charger_id: after}, limit=LOOKED_AT):
+    is_more = True
+    while is_more:
+        said, is_more = calls.said_after(work, {link.charger_id: after}, limit=LOOKED_AT)
         if any(each.action in actions for each in said):
             return True
-        after = said[-1].number
+        after = said[-1].number if said else after
     return False
 
 
@@ -260,9 +281,16 @@ def facts(work: Work, charger_id: str) -> Facts:
     )
 
 
+def standing(work: Work, link_id: str, charger_id: str) -> tuple[Serving | None, Facts]:
+    """Return a link as it is stored now, and its charger: by these it is decided what is done for it."""
+    return find(work, link_id), facts(work, charger_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where a link stands when it connects: the end of the log, its charger, the readings told last."""
+    """Where a link stands when it connects: the end of its charger's log, the charger, the readings told
+    last.
+    """
 
     number: int
     facts: Facts
@@ -272,7 +300,7 @@ class Situation:
 def situation(work: Work, link: Serving) -> Situation:
     """Return where a link stands at one instant."""
     return Situation(
-        calls.last_number(work),
+        calls.last_number_of(work, link.charger_id),
         facts(work, link.charger_id),
         tuple(latest_readings(work, link.charger_id, link.cursor)),
     )
@@ -280,8 +308,9 @@ def situation(work: Work, link: Serving) -> Situation:
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """A transaction that an operator believes to run, for its last word about it."""
+    """A transaction that an operator believes to run, for its last word about it; ``number`` is ours."""
 
+    number: int
     theirs: int
     meter_wh: int
     id_tag: str
@@ -291,7 +320,7 @@ def farewells(work: Work, link_id: str) -> list[Farewell]:
     """Return what has to be ended for an operator that is disconnected."""
     rows = [row for row in store.open_numbers(work, link_id) if row.theirs is not None]
     registers = store.registers_of(work, [row.number for row in rows])
-    return [Farewell(row.theirs, registers.get(row.number, 0), row.id_tag) for row in rows]
+    return [Farewell(row.number, row.theirs, registers.get(row.number, 0), row.id_tag) for row in rows]
 
 
 def known(work: Work, link_id: str, numbers: Collection[int]) -> dict[int, Known]:
@@ -331,12 +360,13 @@ class Fed:
 def feed(work: Work, wanted: Mapping[str, tuple[str, int]], *, limit: int) -> tuple[dict[str, Fed], bool]:
     """Return what is next for links: each with its charger and its cursor.
 
-    The second value says that there is more: ask again. One read for all the links of a process.
+    The second value says that there may be more, also for links that got nothing: ask again. One read for
+    all the links of a process.
     """
     lowest: dict[str, int] = {}
     for charger_id, cursor in wanted.values():
         lowest[charger_id] = min(cursor, lowest.get(charger_id, cursor))
-    rows = calls.said_after(work, lowest, limit=limit)
+    rows, is_more = calls.said_after(work, lowest, limit=limit)
     by_charger: dict[str, list[Said]] = {}
     for row in rows:
         by_charger.setdefault(row.charger_id, []).append(row)
@@ -350,7 +380,7 @@ def feed(work: Work, wanted: Mapping[str, tuple[str, int]], *, limit: int) -> tu
         )
         for link_id, (charger_id, cursor) in wanted.items()
     }
-    return found, len(rows) >= limit
+    return found, is_more
 
 
 def list_owed(work: Work, link_id: str) -> tuple[list[Owed], dict[int, Known]]:
@@ -384,7 +414,7 @@ def record(work: Work, records: Sequence[Record]) -> list[None]:
                 each.link_id,
                 each.delivery,
                 status=each.status,
-                answer=each.answer[:ANSWER_MAX],
+                answer=_kept(each.answer, ANSWER_MAX),
                 at=work.now,
                 latency_ms=each.latency_ms,
                 tries=each.tries,
@@ -409,6 +439,11 @@ def _highest(records: Sequence[Record]) -> dict[str, int]:
     return found
 
 
+def _kept(text: str, most: int) -> str:
+    """Return a text of others as databases take it: PostgreSQL knows no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:most]
+
+
 def _row(work: Work, each: Record) -> dict[str, Any]:
     return {
         "link_id": each.link_id,
@@ -416,13 +451,13 @@ def _row(work: Work, each: Record) -> dict[str, Any]:
         "call_number": each.call_number,
         "transaction_number": each.transaction_number,
         "is_inward": each.is_inward,
-        "message_id": each.message_id[:64],
-        "action": each.action[:64],
-        "payload": None if each.payload is None else each.payload[:PAYLOAD_MAX],
+        "message_id": _kept(each.message_id, 64),
+        "action": _kept(each.action, 64),
+        "payload": None if each.payload is None else _kept(each.payload, PAYLOAD_MAX),
         "note": each.note[:NOTE_MAX],
         "at": work.now,
         "status": each.status,
-        "answer": each.answer[:ANSWER_MAX],
+        "answer": _kept(each.answer, ANSWER_MAX),
         "latency_ms": each.latency_ms,
         "tries": each.tries,
         "next_at": each.next_at,
@@ -446,8 +481,8 @@ def _learn(work: Work, learned: Sequence[tuple[Record, Learned]]) -> None:
             "number": what.number,
             "theirs": before.get("theirs") if what.theirs is None else what.theirs,
             "state": what.state,
-            "verdict": what.verdict or before.get("verdict", ""),
-            "id_tag": what.id_tag[:64] or before.get("id_tag", ""),
+            "verdict": _kept(what.verdict, VERDICT_MAX) or before.get("verdict", ""),
+            "id_tag": _kept(what.id_tag, 64) or before.get("id_tag", ""),
             "started_at": what.started_at or before.get("started_at"),
             "stopped_at": what.stopped_at,
             "energy_wh": None if what.stopped_at is None else energies.get(what.number),
@@ -558,7 +593,9 @@ def set_inoperative(
     store.set_link(work, link_id, inoperative=",".join(sorted(wished)))
     others = [each for each in store.links_of(work, row.charger_id) if each.id != link_id]
     out = wished.union(*(words(each.inoperative) for each in others))
-    return row.inoperative, frozenset(int(word) for word in out)
+    # What people have put out of use, say for a fault, no operator brings back.
+    owners = store.owners_out_of_use(work, row.charger_id)
+    return row.inoperative, owners.union(int(word) for word in out)
 
 
 def restore_inoperative(work: Work, link_id: str, before: str) -> None:

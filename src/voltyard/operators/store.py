@@ -151,10 +151,10 @@ def billing_links(work: Work, charger_ids: Collection[str]) -> dict[str, Row]:
 
 
 def served_links(work: Work, *, after: str = "", limit: int) -> list[Row]:
-    """Return ids of links that a line has to serve: those that count, and those with a last word to say."""
+    """Return links that a line has to serve: those that count, and those with a last word to say."""
     return list(
         work.rows(
-            sa.select(links.c.id, links.c.charger_id)
+            sa.select(links)
             .join(chargers, chargers.c.id == links.c.charger_id)
             .where(
                 links.c.is_over.is_(sa.false()),
@@ -493,8 +493,7 @@ _AVAILABILITY = ("SetAvailability", "ChangeAvailability")
 
 
 def owners_out_of_use(work: Work, charger_id: str) -> frozenset[int]:
-    """Return the connectors that people last put out of use, 0 for the whole charger, and not into it
-    again."""
+    """Return the connectors that people put out of use and did not bring back, 0 for the whole charger."""
     rows = work.rows(
         sa.select(commands.c.connector, commands.c.request)
         .where(

@@ -161,6 +161,7 @@ NOTE: Final[Mapping[str, str]] = MappingProxyType(
         "not_the_authority": _("It does not decide about cards any more, so its list does not count."),
         "too_many_cards": _("Its list has more cards than can be kept."),
         "unacceptable": _("A charger would not take such a limit."),
+        "too_soon": _("The charger did the same for this operator only a moment ago."),
         # Parameters that an operator sets.
         "read_only": _("This parameter can only be read."),
         "protected": _("Only the owner of the charger may set this parameter."),

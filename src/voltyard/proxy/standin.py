@@ -67,6 +67,8 @@ SILENT_TRIES_MAX: Final = 1
 REJECTED_PAUSE_S: Final = 60.0
 PENDING_PAUSE_S: Final = 30.0
 PAUSE_MAX_S: Final = 86_400.0
+PAUSE_MIN_S: Final = 10.0
+"""No operator is told more often than this that the charger lives, or boots, however often it wants it."""
 TIES_MAX: Final = 5_000
 """More than the transactions of all that is read at once, so that none of those is forgotten before."""
 CONNECTORS_MAX: Final = 64
@@ -264,6 +266,14 @@ class _Open:
     learned: Learned | None = field(default=None)
 
 
+class _Own(NamedTuple):
+    """A message of the stand-in's own that waits; without an id it gets one of this connection."""
+
+    action: str
+    payload: bytes
+    message_id: str = ""
+
+
 class _Measured(msgspec.Struct):
     timestamp: str = ""
 
@@ -306,7 +316,7 @@ class StandIn:
         self._boot = EMPTY_PAYLOAD
         self._known_number = 0
         self._has_booted = False
-        self._own: deque[tuple[str, bytes]] = deque()
+        self._own: deque[_Own] = deque()
         self._queue: deque[Saying] = deque()
         self._taken = cursor
         self._newest: dict[bytes, int] = {}
@@ -335,7 +345,7 @@ class StandIn:
         """The connection is there; ``known_number`` is where the log stood when boot and states were read."""
         self._boot = boot
         self._known_number = known_number
-        self._own.extend((STATUS, status) for status in statuses)
+        self._own.extend(_Own(STATUS, status) for status in statuses)
         self._owed_at = now
         self._has_booted = self.manner.is_boot_on_connect
         if not self._has_booted:
@@ -431,19 +441,27 @@ class StandIn:
         except TooMany:
             return [Authorised(token, None)]
 
-    def tell(self, action: str, payload: bytes, now: float) -> list[Effect]:
-        """Tell something of the stand-in's own, such as a state that the operator asked for."""
+    def tell(self, action: str, payload: bytes, now: float, message_id: str = "") -> list[Effect]:
+        """Tell something of the stand-in's own, such as a state that the operator asked for.
+
+        ``message_id`` is for what an operator may hear again on another connection.
+        """
         if action == BOOT and self.state is State.PENDING:
             # OCPP 1.6 §4.2: so long it is the one message that may be sent, if it was asked for.
             self._boot = payload
             return [] if self._boot_at is None else self._boot_again(now)
         if len(self._own) < OWN_MAX:
-            self._put(action, payload)
+            self._put(action, payload, message_id)
         return self._go(now)
 
     @property
     def _pace_s(self) -> float:
-        return self.manner.heartbeat_s or self._interval_s
+        return max(self.manner.heartbeat_s or self._interval_s, PAUSE_MIN_S)
+
+    @property
+    def is_inward_full(self) -> bool:
+        """Say whether nothing more should be heard now: one more ask of the operator would end it all."""
+        return self._session.is_inward_full
 
     @property
     def is_drained(self) -> bool:
@@ -470,11 +488,12 @@ class StandIn:
     def _tie(self, number: int, tie: Tie) -> None:
         _keep(self._ties, number, tie, TIES_MAX)
 
-    def _put(self, action: str, payload: bytes) -> None:
+    def _put(self, action: str, payload: bytes, message_id: str = "") -> None:
         """Have something of our own told, once, in the place of the last time it was asked for."""
-        if (action, payload) in self._own:
-            self._own.remove((action, payload))
-        self._own.append((action, payload))
+        own = _Own(action, payload, message_id)
+        if own in self._own:
+            self._own.remove(own)
+        self._own.append(own)
 
     def _boot_again(self, now: float) -> list[Effect]:
         self._boot_at = None
@@ -547,7 +566,8 @@ class StandIn:
         if self.state is not State.ONLINE or self._is_busy:
             return []
         if self._own:
-            return self._tell_next(_Open(*self._own.popleft()), now)
+            own = self._own.popleft()
+            return self._tell_next(_Open(own.action, own.payload, message_id=own.message_id), now)
         is_due = self._owed_at is not None and self._owed_at <= now
         # They take turns: neither much that is owed nor much that is new may hold up the other.
         if is_due and not (self._queue and self._is_queue_next):
@@ -889,7 +909,7 @@ class StandIn:
             return self._online(now)
         if status == "Pending":
             self.state = State.PENDING
-            self._boot_at = now + (interval_s or PENDING_PAUSE_S)
+            self._boot_at = now + max(interval_s or PENDING_PAUSE_S, PAUSE_MIN_S)
             return [Became(State.PENDING, "boot_pending")]
         self.state = State.REJECTED
         self._boot_at = now + max(interval_s, REJECTED_PAUSE_S)
@@ -939,10 +959,12 @@ def _numbered(payload: bytes, theirs: int, notes: list[str]) -> bytes:
 
 
 def _verdict(raw: bytes | None) -> str:
-    """Return what an operator says of a card, empty where that is nothing."""
+    """Return what an operator says of a card, empty where that is nothing; not every text can be stored."""
     told = _decoded(raw)
     status = told.get("status") if isinstance(told, dict) else None
-    return status[:16] if isinstance(status, str) else ""
+    if not isinstance(status, str):
+        return ""
+    return status[:16] if status.isprintable() else "Invalid"
 
 
 def added(payload: bytes, name: str, raw: bytes) -> bytes:

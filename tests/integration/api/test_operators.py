@@ -594,6 +594,7 @@ async def test_who_holds_a_charger_at_which_current_is_told(
     assert (await owner.http.delete(f"/operators/{link_id}")).status_code == 204
     (held,) = (await owner.http.get(path)).json()["items"]
     assert held["by"] == [{"id": link_id, "name": None}]
+    ctx.clock.advance(limits.PACE_S)
     await limits.compose(ctx, events.Compose(charger_id))
     assert (await owner.http.get(path)).json()["items"] == []
 

@@ -218,3 +218,18 @@ async def test_calls_are_found_however_many_blocks_lie_between_them(ctx, monkeyp
     assert [
         mark.number for mark in await ctx.db.read(SYSTEM, calls.list_marks, rare.id, after=None, limit=9)
     ] == newest_first
+
+
+async def test_what_others_have_heard_before_does_not_hide_what_is_new(ctx):
+    location = await make_location(ctx)
+    slow, quick = [(await make_charger(ctx, location.id)).id for _ in range(2)]
+    await ctx.db.work(SYSTEM, calls.log, [heard(slow)])
+    numbers = await ctx.db.work(SYSTEM, calls.log, [heard(quick) for _ in range(6)])
+    behind = {slow: 0, quick: numbers[-2]}
+    said, is_more = await ctx.db.read(SYSTEM, calls.said_after, behind, limit=4)
+    assert [each.charger_id for each in said] == [slow]
+    assert is_more, "the look was full of what is known already"
+    said, is_more = await ctx.db.read(SYSTEM, calls.said_after, {quick: numbers[-2]}, limit=4)
+    assert ([each.number for each in said], is_more) == ([numbers[-1]], False)
+    last = [await ctx.db.read(SYSTEM, calls.last_number_of, each) for each in (slow, quick, "nobody")]
+    assert last == [numbers[0] - 1, numbers[-1], 0]

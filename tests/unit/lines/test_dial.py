@@ -1018,3 +1018,13 @@ async def test_a_good_bye_that_is_not_taken_ends_all_the_same(monkeypatch):
         line.ears.close(1000, "enough")
         await until(lambda: line.reasons)
         assert line.reasons == ["enough"]
+
+
+async def test_names_are_asked_for_in_threads_of_their_own():
+    resolver = dial.Resolver()
+    try:
+        assert await resolver("127.0.0.1", 80) == ("127.0.0.1",)
+        with pytest.raises(OSError):
+            await resolver("no-such-name.invalid", 80)
+    finally:
+        resolver.close()

@@ -146,3 +146,17 @@ async def test_what_could_not_be_read_is_read_a_little_later(sqlite_ctx: Context
         await until(lambda: all(house.fed.values()))
         assert house.numbers("A") == said
         assert house.numbers("B") == said[1:], "what is wanted since is not forgotten"
+
+
+async def test_one_is_found_at_once_behind_what_others_have_heard_already(ctx: Context, monkeypatch):
+    monkeypatch.setattr(feeder, "READ_MAX", 4)
+    async with house_of(ctx) as house:
+        location = await make_location(ctx)
+        slow, quick = [(await make_charger(ctx, location.id)).id for _ in range(2)]
+        await house.say(slow, "StatusNotification")
+        numbers = await house.say(quick, *["StatusNotification"] * 6)
+        house.want(LINK, quick, numbers[-2])
+        house.want("other", slow)
+        await until(lambda: house.fed[LINK])
+        assert house.numbers(LINK) == numbers[-1:]
+        assert len(house.database.reads) == 2

@@ -20,7 +20,7 @@ from voltyard.kernel.seal import unseal
 from voltyard.kernel.settings import Settings
 from voltyard.lines import line
 from voltyard.lines.main import Lines
-from voltyard.operators import deliveries, service
+from voltyard.operators import deliveries, service, serving
 from voltyard.operators.deliveries import DeliveryStatus
 from voltyard.operators.events import Deliver, Verdicted
 from voltyard.operators.service import seal_of
@@ -631,3 +631,70 @@ async def test_a_simulated_charger_charges_for_who_bills_through_the_real_gatewa
 async def _running(runner: Runner, ready: Callable[[], None]) -> None:
     ready()
     await runner.run()
+
+
+# --- those that ask too much ----------------------------------------------------------------------
+
+
+async def test_one_that_asks_and_asks_is_answered_ever_more_slowly(scene: Scene):
+    async with office() as back:
+        link_id = await scene.online(back)
+        for _ in range(line.ASKED_BURST):
+            await scene.ask(back, "GetLocalListVersion")
+        asking = asyncio.ensure_future(scene.ask(back, "GetLocalListVersion"))
+        await scene.until(lambda: scene.line(link_id)._connection._pace._left < 0)
+        assert not asking.done()
+        scene.wait(1)
+        assert await asking == {"listVersion": 0}
+
+
+async def test_little_is_kept_of_what_was_refused_and_nothing_of_a_heartbeat(scene: Scene):
+    async with office() as back:
+        link_id = await scene.online(back, Role.OBSERVER)
+        await scene.ask(back, "DataTransfer", vendorId="v", data="x" * 9_000)
+        await scene.ask(back, "TriggerMessage", requestedMessage="Heartbeat")
+        await scene.until(lambda: scene.seen(back).heard("Heartbeat"))
+        await scene.told(link_id)
+        rows = await scene.deliveries(link_id)
+        assert {len(row.payload) for row in rows if row.action == "DataTransfer"} == {line.REFUSED_KEPT}
+        assert "Heartbeat" not in {row.action for row in rows}
+
+
+async def test_one_that_talks_before_it_was_told_anything_is_heard_so_far_only(scene: Scene):
+    async with office() as back:
+        link_id = await scene.online(back)
+        connection = scene.line(link_id)._connection
+        connection._stand_in = None
+        for _ in range(line.EARLY_MAX + 5):
+            connection._heard(b"[]")
+        assert len(connection._early) == line.EARLY_MAX
+        assert "talked on and on" in connection._over.result()
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        ('"expiryDate":"9999-12-31T23:59:59-05:00"', (None, None)),
+        ('"expiryDate":"0001-01-01T00:00:00+05:00"', (None, None)),
+        ('"parentIdTag":"123456789012345678901"', (None, None)),
+        ('"parentIdTag":"A\\u0000B"', (None, None)),
+        ('"parentIdTag":"GROUP"', (None, "GROUP")),
+    ],
+)
+def test_of_an_answer_only_what_can_be_kept_is_believed(info: str, found: tuple[None, str | None]):
+    answer = f'{{"idTagInfo":{{"status":"Accepted",{info}}}}}'.encode()
+    told = line.verdicted("Authorize", "done", answer)
+    assert (told.verdict, told.expires_at, told.parent_tag) == (Verdict.ACCEPTED, *found)
+
+
+async def test_a_last_word_is_said_once_and_under_an_id_of_its_own(scene: Scene):
+    async with office() as back:
+        link_id = await scene.online(back)
+        number = (await scene.start()).number
+        await scene.told(link_id)
+        await scene.disconnect(link_id)
+        await scene.reach(link_id, "ended", step_s=0.1)
+        (last,) = (each for each in scene.seen(back).received if each.action == "StopTransaction")
+        assert last.id == f"{link_id[-12:]}:bye-{number}"
+        await scene.stored(link_id)
+        assert await scene.ctx.db.read(SYSTEM, serving.farewells, link_id) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,13 +17,14 @@ from voltyard.kernel import leases
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import DatabaseUnavailable, Work
+from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import LISTENER_QUEUE_MAX
 from voltyard.kernel.settings import PrivateNetworks, Settings
 from voltyard.lines.dial import Target
 from voltyard.lines.line import Line
 from voltyard.lines.main import SHARES, Lines, allowed, share_of
-from voltyard.operators import service
-from voltyard.operators.events import WAKE, Woken
+from voltyard.operators import service, store
+from voltyard.operators.events import WAKE, Deliver, Verdicted, Woken
 from voltyard.operators.service import Wanted
 from voltyard.speech import Role
 
@@ -68,6 +70,15 @@ async def test_when_events_were_lost_every_line_looks(scene: Scene):
         for _ in range(LISTENER_QUEUE_MAX + 1):
             await scene.ctx.bus.publish(WAKE, Woken(("somebody else",)))
         await scene.until(lambda: scene.seen(back).status(1) == "Faulted")
+
+
+async def test_when_events_were_lost_changed_links_are_noticed_at_once(scene: Scene):
+    async with office() as back, office() as other:
+        link_id = await scene.online(back, Role.OBSERVER)
+        await scene.ctx.db.work(SYSTEM, store.set_link, link_id, url=other.url)
+        for _ in range(LISTENER_QUEUE_MAX + 1):
+            await scene.ctx.bus.publish(WAKE, Woken(("somebody else",)))
+        await scene.until(lambda: other.charger(scene.charger.identity).boots)
 
 
 class TroubledDatabase:
@@ -191,6 +202,31 @@ async def test_processes_divide_the_lines_and_take_over_from_one_that_is_gone(
         await scene.until(lambda: len(two._tasks) == 8)
 
 
+async def test_a_share_is_given_back_once_its_lines_have_ended(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    ctx, number = among_others(scene.ctx), 0
+    while share_of(await scene.connect(NOBODY, Role.OBSERVER, identity=f"CP-{number}")) < SHARES // 2:
+        number += 1
+    one, two = Lines(ctx, "one"), Lines(ctx, "two")
+    may_end, run = asyncio.Event(), Line.run
+
+    async def linger(line: Line) -> None:
+        try:
+            await run(line)
+        finally:
+            if line._around is one._around:
+                await may_end.wait()
+
+    monkeypatch.setattr(Line, "run", linger)
+    async with playing(one.run):
+        await scene.until(lambda: len(one._tasks) == number + 1, step_s=1)
+        async with playing(two.run):
+            await scene.until(lambda: len(one._shares) == SHARES // 2, step_s=3)
+            assert len(await scene.ctx.db.read(SYSTEM, held_by, "one")) == 1 + SHARES
+            assert two._shares == set()
+            may_end.set()
+            await scene.until(lambda: len(two._shares) == SHARES // 2, step_s=3)
+
+
 # --- trying out -----------------------------------------------------------------------------------
 
 
@@ -222,3 +258,40 @@ def test_an_installation_never_calls_itself(settings: Settings):
     )
     assert allowed(Target(NOBODY, "CP-1"), private).is_private_allowed
     assert 9_443 in allowed(Target(NOBODY, "CP-1"), private).own_ports
+
+
+async def test_a_link_that_was_changed_is_noticed_though_nobody_tells(scene: Scene):
+    deaf = replace(scene.ctx, bus=LocalBus(is_strict=True))
+    async with office() as back, office() as other:
+        lines = Lines(deaf)
+        async with playing(lines.run):
+            link_id = await scene.connect(back, Role.OBSERVER, identity="DEAF")
+            await scene.until(lambda: back.charger("DEAF").boots, step_s=1)
+            # The lines of the scene are to leave it alone.
+            await scene.until(lambda: link_id in scene.lines._lines)
+            scene.lines._tasks[link_id].cancel()
+            await scene.change(link_id, url=other.url)
+            await scene.until(lambda: other.charger("DEAF").boots, step_s=1)
+
+
+async def test_a_line_that_ends_serves_nothing_more_however_often_it_is_told(scene: Scene):
+    async with office() as back:
+        link_id = await scene.online(back, Role.OBSERVER)
+        line, task = scene.line(link_id), scene.lines._tasks[link_id]
+        for _ in range(3):
+            assert scene.lines._end([link_id]) == [task]
+            await asyncio.sleep(0)
+        assert task.cancelling() == 1
+        await asyncio.wait((task,))
+        for subject in ("deliver", "authorise"):
+            with pytest.raises(VoltyardError):
+                await scene.ctx.bus.request(
+                    f"line.{line.link_id}.{subject}", Deliver(1), Verdicted, timeout_s=0.1
+                )
+
+
+def test_an_own_door_is_known_by_its_port_also_where_it_names_none(settings: Settings):
+    named = settings.model_copy(
+        update={"public_ocpp_url": "wss://OCPP.example.com/ocpp", "public_url": "https://example.com:8443"}
+    )
+    assert allowed(Target(NOBODY, "CP-1"), named).own_doors == {"ocpp.example.com:443", "example.com:8443"}

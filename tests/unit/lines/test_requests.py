@@ -14,8 +14,9 @@ from tests.unit.ocpp.v16.schemas import fits
 from tests.unit.sim.driving import profile
 from voltyard.chargers import parameters
 from voltyard.kernel.context import Context
+from voltyard.lines import requests
 from voltyard.ocpp.v16 import actions
-from voltyard.operators import limits
+from voltyard.operators import limits, store
 from voltyard.operators.deliveries import DeliveryStatus
 from voltyard.operators.events import Compose
 from voltyard.proxy import policy
@@ -460,8 +461,8 @@ def limited(amps: float, connector: int = 1, **more: Any) -> dict[str, Any]:
 
 
 async def composed(scene: Scene, connector: int = 1) -> float | None:
-    """Return the limit at which a connector is held now."""
-    await scene.work()
+    """Return the limit at which a connector is held once its charger may be told of it."""
+    await scene.work(after_s=limits.FALL_PACE_S)
     found = await scene.ctx.db.read(SYSTEM, limits.limits_now, scene.charger.id)
     return next((each.limit_a for each in found if each.connector == connector), None)
 
@@ -659,3 +660,66 @@ async def test_a_vendors_message_goes_through_with_the_owners_consent(scene: Sce
     (ask,) = scene.asked
     assert isinstance(ask, ByHand)
     assert (ask.action, json.loads(ask.payload)) == ("DataTransfer", wanted)
+
+
+# --- what counts is what is stored ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["observer", "consent", "leaving", "over"])
+async def test_what_was_taken_away_counts_though_the_line_has_not_heard_of_it(
+    scene: Scene, back: Backoffice, how
+):
+    link_id = await scene.online(back, Role.DATA_CONTROL, consents=("vendor",))
+    scene.asked.clear()
+    values: dict[str, dict[str, Any]] = {
+        "observer": {"role": "observer"},
+        "consent": {"consents": ""},
+        "leaving": {"ended_at": scene.clock.now()},
+        "over": {"ended_at": scene.clock.now(), "is_over": True},
+    }
+    await scene.ctx.db.work(SYSTEM, store.set_link, link_id, **values[how])
+    assert await asked(scene, back, "DataTransfer", vendorId="v") == "UnknownVendorId"
+    if how != "consent":
+        assert await asked(scene, back, "UnlockConnector", connectorId=1) == "NotSupported"
+    if how in {"leaving", "over"}:
+        assert await asked(scene, back, "GetConfiguration") == "SecurityError"
+        assert await asked(scene, back, "TriggerMessage", requestedMessage="Heartbeat") == "SecurityError"
+    assert scene.asked == []
+
+
+async def test_a_charger_is_not_restarted_again_and_again(
+    scene: Scene, back: Backoffice, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(requests, "RESET_EVERY_S", 60.0)
+    link_id = await scene.online(back, Role.DATA_CONTROL)
+    scene.asked.clear()
+    scene.words["Restart"] = "Rejected"
+    assert await asked(scene, back, "Reset", type="Soft") == "Rejected"
+    del scene.words["Restart"]
+    assert await asked(scene, back, "Reset", type="Soft") == "Accepted"
+    assert await asked(scene, back, "Reset", type="Soft") == "Rejected"
+    assert len(scene.asks(Restart)) == 2
+    assert (await scene.deliveries(link_id, "Reset"))[-1].note == ("too_soon",)
+    scene.wait(60)
+    assert await asked(scene, back, "Reset", type="Soft") == "Accepted"
+
+
+async def test_readings_are_asked_of_the_charger_now_and_then_and_for_no_observer(
+    scene: Scene, back: Backoffice
+):
+    async with office() as curious:
+        watching = await scene.online(curious, Role.OBSERVER)
+        link_id = await scene.online(back, Role.DATA_CONTROL)
+        scene.asked.clear()
+        wanted = {"requestedMessage": "MeterValues", "connectorId": 1}
+        assert await asked(scene, curious, "TriggerMessage", **wanted) == "Rejected"
+        (row,) = await scene.deliveries(watching, "TriggerMessage")
+        assert row.note == ("observer_only_watches",)
+        assert await asked(scene, back, "TriggerMessage", **wanted | {"connectorId": 9}) == "Rejected"
+        assert scene.asked == []
+        assert await asked(scene, back, "TriggerMessage", **wanted) == "Accepted"
+        assert await asked(scene, back, "TriggerMessage", **wanted) == "Rejected"
+        assert (await scene.deliveries(link_id, "TriggerMessage"))[-1].note == ("too_soon",)
+        scene.wait(10)
+        assert await asked(scene, back, "TriggerMessage", **wanted) == "Accepted"
+        assert scene.asked == [Trigger("MeterValues", 1)] * 2

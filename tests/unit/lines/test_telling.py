@@ -95,7 +95,7 @@ def test_one_connector_is_told_alone():
 
 @given(st.integers(), st.integers(-10, 2**40))
 def test_a_last_word_fits_the_schema(theirs: int, meter_wh: int):
-    payload = telling.farewell(Farewell(theirs, meter_wh, "TAG"), NOW)
+    payload = telling.farewell(Farewell(1, theirs, meter_wh, "TAG"), NOW)
     fits("StopTransaction", payload)
     told = json.loads(payload)
     assert (told["transactionId"], told["meterStop"], told["reason"]) == (theirs, max(0, meter_wh), "Other")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.factories import SYSTEM
+from tests.factories import SYSTEM, make_member
 from tests.unit.operators.office import make_link, make_linked
+from voltyard.chargers import commands
 from voltyard.kernel import jobs
 from voltyard.kernel.errors import ChargerOffline, TimedOut
 from voltyard.kernel.wire import decode
+from voltyard.locations.access import Level
 from voltyard.operators import availability, service, serving
 from voltyard.operators.events import FreeConnectors
 from voltyard.speech import Answer, Asked, SetAvailability, Told
@@ -74,4 +76,23 @@ async def test_a_charger_that_is_away_or_silent_is_asked_again_in_a_minute(ctx, 
     assert [each.ask.connector for each in asked] == [1, 1, 2]
     ctx.clock.advance(availability.AGAIN_S)
     assert await due() == [], "it is done"
+    await served.stop()
+
+
+async def test_what_people_closed_no_operator_opens_by_leaving(ctx):
+    charger, link = await make_linked(ctx)
+    heard: list[Asked] = []
+
+    async def hear(what: Asked) -> Told:
+        heard.append(what)
+        word = '{"connectorId":1,"type":"Inoperative"}'
+        return Told(Answer(True, "Accepted", '{"status":"Accepted"}'), "ChangeAvailability", word)
+
+    served = await ctx.bus.serve(f"charger.{charger.id}.ask", Asked, hear)
+    person = await make_member(ctx, charger.location_id, Level.FULL)
+    await commands.ask(ctx, person.actor, charger.id, SetAvailability(1, is_operative=False))
+    await ctx.db.work(SYSTEM, serving.set_inoperative, link.id, 1, is_operative=False)
+    heard.clear()
+    await availability.free(ctx, FreeConnectors(charger.id, (1,)))
+    assert heard == []
     await served.stop()

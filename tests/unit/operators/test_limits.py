@@ -14,10 +14,11 @@ from tests.unit.operators.office import make_link, make_linked
 from voltyard.central import desk
 from voltyard.chargers import service as chargers
 from voltyard.chargers.tables import parameters
-from voltyard.kernel import jobs
+from voltyard.kernel import jobs, leases
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import ChargerOffline, TooMany
 from voltyard.kernel.ids import new_id
+from voltyard.kernel.limits import LEASE_S
 from voltyard.operators import limits, service
 from voltyard.operators.events import Compose
 from voltyard.operators.profiles import Unacceptable
@@ -96,7 +97,7 @@ class Charger:
     async def say(self, *said: Said) -> None:
         """Let the desk hear the charger."""
         for each in said:
-            heard = Heard(self.charger.id, "soc_1", new_id("call"), type(each).__name__, "{}", each)
+            heard = Heard(self.charger.id, "soc_1", new_id("cmd"), type(each).__name__, "{}", each)
             await self.ctx.db.work(SYSTEM, desk.hear, [heard])
 
     async def now(self) -> list[limits.LimitNow]:
@@ -167,8 +168,8 @@ async def test_an_operator_that_may_not_limit_or_has_gone_limits_nothing(ctx, sc
 async def test_a_running_charge_gets_the_limit_for_itself(ctx, scene):
     charger, first, _ = scene
     number = await make_transaction(ctx, charger.charger)
-    await charger.put(first, limit(14, purpose=LimitPurpose.TRANSACTION, number=number))
-    running, default = (asked.ask for asked in await charger.compose())
+    await charger.put(first, limit(14))
+    running, default = await charger.asks()
     assert (running.purpose, running.number) == (LimitPurpose.TRANSACTION, number)
     assert default.purpose is LimitPurpose.DEFAULT
     with pytest.raises(Unacceptable):
@@ -279,9 +280,8 @@ async def test_what_was_sent_while_a_charger_restarted_is_sent_again(ctx, scene)
     await charger.compose()
     await charger.put(first, limit(10))
     charger.meanwhile = lambda: charger.say(Booted("ABB", "Terra"))
-    await charger.compose()
-    (asked,) = await charger.compose()
-    assert asked.ask.periods[0].limit_a == 10.0
+    assert [ask.periods[0].limit_a for ask in await charger.asks()] == [10.0, 10.0]
+    assert await charger.asks() == []
 
 
 async def test_a_limit_reaches_a_transaction_that_starts_afterwards_with_all_its_periods(ctx, scene):
@@ -371,6 +371,21 @@ async def test_only_one_job_at_a_time_talks_to_a_charger(ctx, scene):
     assert len(await charger.compose()) == 1, "the first one has let go of it"
 
 
+async def test_a_job_that_was_overtaken_leaves_the_charger_to_the_other_one(ctx, scene):
+    charger, first, _ = scene
+    await make_transaction(ctx, charger.charger)
+    await charger.put(first, limit(16))
+    await charger.forget_jobs()
+
+    async def overtake() -> None:
+        ctx.clock.advance(LEASE_S + 1)
+        assert await ctx.db.work(SYSTEM, leases.take, f"compose.{charger.charger.id}", "another")
+
+    charger.meanwhile = overtake
+    assert len(await charger.compose(pause_s=0)) == 1, "of two limits"
+    assert await charger.waiting() == {"compose-again": limits.AGAIN_S}
+
+
 async def test_a_flood_of_limits_reaches_the_charger_at_a_bearable_pace(ctx, scene):
     charger, first, _ = scene
     await charger.put(first, limit(16))
@@ -391,20 +406,21 @@ async def test_a_flood_of_limits_reaches_the_charger_at_a_bearable_pace(ctx, sce
 
 
 @pytest.mark.parametrize(
-    ("most", "told"),
+    ("most", "amps", "told"),
     [
-        ("1", [(0, 6.0)]),
-        ("2", [(0, 6.0)]),
-        ("3", [(0, 10.0), (3_600, 6.0)]),
-        ("4", [(0, 10.0), (3_600, 6.0), (7_200, 8.0), (86_400, 6.0)]),
-        ("junk", [(0, 10.0), (3_600, 6.0), (7_200, 8.0), (86_400, 6.0)]),
+        ("1", (10.0, 6.0, 8.0), [(0, 6.0)]),
+        ("2", (10.0, 6.0, 8.0), [(0, 10.0), (3_600, 6.0)]),
+        ("2", (6.0, 10.0, 8.0), [(0, 6.0)]),
+        ("3", (6.0, 10.0, 8.0), [(0, 6.0), (3_600, 8.0), (86_400, 6.0)]),
+        ("4", (6.0, 10.0, 8.0), [(0, 6.0), (3_600, 10.0), (7_200, 8.0), (86_400, 6.0)]),
+        ("junk", (10.0, 8.0, 6.0), [(0, 10.0), (3_600, 8.0), (7_200, 6.0)]),
     ],
 )
-async def test_a_schedule_has_no_more_periods_than_its_charger_takes(ctx, scene, most, told):
+async def test_a_schedule_has_no_more_periods_than_its_charger_takes(ctx, scene, most, amps, told):
     charger, first, _ = scene
     await charger.told_keys(ChargingScheduleMaxPeriods=most)
-    periods = (LimitPeriod(0, 10.0), LimitPeriod(3_600, 6.0), LimitPeriod(7_200, 8.0))
-    now = ctx.clock.now()
-    await charger.put(first, SetLimit(1, LimitPurpose.DEFAULT, 1, 0, periods, starts_at=now))
+    periods = tuple(LimitPeriod(3_600 * hour, each) for hour, each in enumerate(amps))
+    what = SetLimit(1, LimitPurpose.DEFAULT, 1, 0, periods, starts_at=ctx.clock.now())
+    await charger.put(first, what)
     (ask,) = await charger.asks()
     assert [(each.start_s, each.limit_a) for each in ask.periods] == told

@@ -110,14 +110,46 @@ async def test_a_link_is_served_as_it_was_wanted(room: Room):
 
 async def test_a_link_that_is_over_or_whose_charger_has_moved_is_served_no_more(room: Room):
     ended, moved = await room.connect(), await room.connect()
-    assert [each for each, _ in await room.read(serving.list_served)] == sorted((ended, moved))
-    assert await room.read(serving.list_served, after=ended, limit=1) == [(moved, room.charger.id)]
+    assert [each.id for each in await room.read(serving.list_served)] == sorted((ended, moved))
+    (last,) = await room.read(serving.list_served, after=ended, limit=1)
+    assert (last.id, last.charger_id) == (moved, room.charger.id)
     await room.work(service.disconnect, ended)
     assert await room.read(serving.find, ended) is None
     await room.work(chargers.unlink, room.charger.location_id, room.charger.id)
     assert await room.read(serving.find, moved) is None
     assert await room.read(serving.find, new_id("link")) is None
     assert await room.read(serving.list_served) == []
+
+
+async def test_a_link_bears_another_mark_once_it_was_changed_and_not_while_it_is_served(room: Room):
+    link_id = await room.connect()
+    (before,) = await room.read(serving.list_served)
+    await room.record(Record(link_id, room.charger.id, cursor=99))
+    await room.work(serving.set_state, link_id, "online", "")
+    assert await room.read(serving.list_served) == [before]
+    await room.work(service.change, link_id, Wanted(consents=("vendor",)), room.ctx.settings)
+    (after,) = await room.read(serving.list_served)
+    assert after.mark != before.mark
+
+
+async def test_where_a_link_stands_is_a_number_of_its_own_charger(room: Room):
+    link_id = await room.connect()
+    said = await room.say("StatusNotification")
+    other = await make_charger(room.ctx, room.charger.location_id)
+    heard = Heard(other.id, "soc", "m", "StatusNotification", "{}", Beat())
+    await room.work(calls.log, [heard])
+    assert (await room.read(serving.situation, await room.find(link_id))).number == said
+
+
+async def test_what_databases_do_not_take_is_replaced(room: Room):
+    link_id = await room.connect()
+    number = await make_transaction(room.ctx, room.charger)
+    said = await room.say(START, number)
+    learned = Learned(number, "refused", 7, "A\0" * 20, "T\0G")
+    await room.told(link_id, said, number, answer="{\0}", payload="\0", message_id="m\0", learned=learned)
+    (known,) = (await room.read(service.compare, link_id)).transactions
+    assert "\0" not in known.verdict + known.id_tag
+    assert len(known.verdict) == serving.VERDICT_MAX
 
 
 async def test_keys_of_a_link_are_known_without_case(room: Room):
@@ -348,6 +380,7 @@ async def test_what_an_operator_knows_of_a_transaction_grows(room: Room):
     assert await room.read(serving.verdict_of, link_id, room.charger.id, said) == "Accepted"
     assert await room.read(serving.verdict_of, link_id, room.charger.id, said + 1) == ""
     (farewell,) = await room.read(serving.farewells, link_id)
+    assert farewell.number == number
     assert (farewell.theirs, farewell.meter_wh, farewell.id_tag) == (7, 1_000, "TAG")
     ended = Learned(number, "stopped", stopped_at=began)
     await room.told(link_id, said + 1, number, action=STOP, learned=ended)

@@ -377,7 +377,8 @@ def test_a_restart_that_the_operator_missed_is_told_where_no_boot_is_told_on_con
 @pytest.mark.parametrize(
     ("answer", "state", "reason", "pause_s"),
     [
-        ({"status": "Pending", "interval": 7}, State.PENDING, "boot_pending", 7),
+        ({"status": "Pending", "interval": 17}, State.PENDING, "boot_pending", 17),
+        ({"status": "Pending", "interval": 1}, State.PENDING, "boot_pending", standin.PAUSE_MIN_S),
         ({"status": "Pending"}, State.PENDING, "boot_pending", standin.PENDING_PAUSE_S),
         ({"status": "Rejected", "interval": 7}, State.REJECTED, "boot_rejected", standin.REJECTED_PAUSE_S),
         ({"status": "Rejected", "interval": 90}, State.REJECTED, "boot_rejected", 90),
@@ -1692,3 +1693,35 @@ class Interleaved(RuleBasedStateMachine):
 
 TestInterleaved = Interleaved.TestCase
 TestInterleaved.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+
+
+def test_no_operator_hears_of_life_more_often_than_every_ten_seconds() -> None:
+    for manner in (BILLING, Manner(Role.BILLING, heartbeat_s=1)):
+        play = Play(Store(), manner, jitter=1.0).open().answer({"status": "Accepted", "interval": 1})
+        assert play.stand_in.wake_at == standin.PAUSE_MIN_S
+
+
+def test_a_word_of_its_own_keeps_its_id_on_each_connection() -> None:
+    for _ in range(2):
+        play = Play(Store()).online()
+        play.carry(play.stand_in.tell(STOP, b"{}", play.now, "abc:bye-7"))
+        assert json.loads(play.of(Send)[-1].data)[1] == "abc:bye-7"
+        play.answer({})
+        assert play.of(Exchanged)[-1].message_id == "abc:bye-7"
+
+
+def test_a_verdict_that_cannot_be_stored_is_a_refusal() -> None:
+    store = Store()
+    store.started(OURS)
+    play = Play(store).online()
+    play.answer({"transactionId": 1, "idTagInfo": {"status": "Acc\0epted"}})
+    assert [(each.state, each.verdict) for each in store.learned] == [("refused", "Invalid")]
+
+
+def test_what_is_asked_faster_than_it_is_answered_is_to_wait() -> None:
+    play = Play(Store()).online()
+    assert not play.stand_in.is_inward_full
+    for number in range(17):
+        ask = json.dumps([2, str(number), "GetConfiguration", {}]).encode()
+        play.carry(play.stand_in.received(ask, play.now))
+    assert play.stand_in.is_inward_full
