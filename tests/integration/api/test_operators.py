@@ -120,7 +120,7 @@ async def test_only_who_may_is_let_through(
     link_id: str,
 ):
     delivery = await park(ctx, link_id, charger_id)
-    call = await ctx.db.read(SYSTEM, calls.last_number)
+    call = await ctx.db.read(SYSTEM, calls.last_number_of, charger_id)
     every = requests(charger_id, link_id, call, delivery)
     for request in every:
         assert await send(anonymous, *request) == 401, request
