@@ -180,4 +180,4 @@ def table(middle: dict[str, Reading]) -> str:
 
 if __name__ == "__main__":
     app.raise_file_limit()
-    print(run(1, 5.0))
+    print(run(3, 5.0))

@@ -14,7 +14,7 @@ from voltyard.operators import serving
 from voltyard.operators.serving import Fed
 
 PAUSE_S = 1.0
-GATHER_S = 0.02
+GATHER_S = 0.05
 """How long a read waits for others who want something, unless somebody is in a hurry."""
 READ_MAX = 1_000
 """Sayings of all chargers together that are read at once."""

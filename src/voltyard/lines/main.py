@@ -41,7 +41,7 @@ LOOK_S: Final = 10.0
 """How often it is looked whether there are other links than those kept; events only make it quicker."""
 FIND_S: Final = 5.0
 """How often it is looked which chargers are here."""
-GATHER_S: Final = 0.02
+GATHER_S: Final = 0.05
 """How long records wait for company: nobody waits for them but the next message of the same link."""
 PAGE: Final = 1_000
 END_S: Final = 20.0
