@@ -7,6 +7,7 @@ charger what a back office would keep.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import json
 import logging
@@ -82,7 +83,7 @@ class Seen:
         return next((each for each in self.transactions if each.number == number), None)
 
 
-class ForeignBackOffice:
+class ForeignBackOffice(abc.ABC):
     """What both have in common; `accepted` are the cards that may charge, all of them if it is None."""
 
     def __init__(self, first_number: int = 1, *, password: str | None = None) -> None:
@@ -99,9 +100,9 @@ class ForeignBackOffice:
     def charger(self, identity: str) -> Seen:
         return self.chargers.setdefault(identity, Seen())
 
+    @abc.abstractmethod
     async def ask(self, identity: str, action: str, **payload: Any) -> dict[str, Any]:
         """Ask something of a charger, in the spelling of the wire. Raises: Refused."""
-        raise NotImplementedError
 
     async def accept(self, tags: Iterable[str] | None) -> None:
         """Let these cards charge from now on, all of them for None."""
@@ -111,9 +112,9 @@ class ForeignBackOffice:
         """Ask for this password from now on."""
         self.password = password
 
+    @abc.abstractmethod
     async def hang_up(self, identity: str, code: int = 1000) -> None:
         """Close the connection of a charger."""
-        raise NotImplementedError
 
     def came(self, identity: str) -> None:
         self.charger(identity).connections += 1

@@ -24,6 +24,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
 
 from tests.e2e.server import Server, deliver, make_person, settle_in, until
 from voltyard.sim.backoffice import Backoffice
@@ -93,7 +94,9 @@ class SmallCharger:
         while not self.is_done.is_set():
             with contextlib.suppress(OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
                 url = f"{self.server.ocpp_url}/{self.identity}"
-                async with connect(url, subprotocols=["ocpp1.6"], open_timeout=5, close_timeout=1) as socket:  # type: ignore[list-item]
+                async with connect(
+                    url, subprotocols=[Subprotocol("ocpp1.6")], open_timeout=5, close_timeout=1
+                ) as socket:
                     await self._talk(socket)
             await asyncio.sleep(0.05)
 
@@ -172,6 +175,12 @@ def judge(charger: SmallCharger, office: Backoffice) -> list[str]:
     return wrong
 
 
+async def _until_answered(chargers: list[SmallCharger], count: int, what: str) -> None:
+    """Wait until so many more calls were answered."""
+    goal = sum(charger.answered for charger in chargers) + count
+    await until(lambda: sum(charger.answered for charger in chargers) >= goal, what, within_s=60)
+
+
 async def run(folder: Path, count: int, seed: int) -> dict[str, int]:
     """Kill the server so often; return what was counted. Raises: AssertionError with what is wrong."""
     chance = random.Random(seed)
@@ -179,11 +188,8 @@ async def run(folder: Path, count: int, seed: int) -> dict[str, int]:
         tasks = [asyncio.create_task(charger.run()) for charger in chargers]
         try:
             for number in range(count):
-                goal = sum(charger.answered for charger in chargers) + chance.randint(1, 40)
-                await until(
-                    lambda goal=goal: sum(charger.answered for charger in chargers) >= goal,  # type: ignore[misc]
-                    f"kill {number}: chargers are answered",
-                    within_s=60,
+                await _until_answered(
+                    chargers, chance.randint(1, 40), f"kill {number}: chargers are answered"
                 )
                 await asyncio.sleep(chance.random() * 0.05)
                 await asyncio.to_thread(server.kill)

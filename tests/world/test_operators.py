@@ -22,7 +22,7 @@ from tests.world.wire import hold, seeds
 from voltyard.central.desk import ACTOR, hear
 from voltyard.chargers import service as chargers
 from voltyard.kernel.context import Context
-from voltyard.lines import telling
+from voltyard.lines import records, telling
 from voltyard.lines.line import manner_of
 from voltyard.lines.requests import Requests
 from voltyard.ocpp.frames import Call
@@ -32,9 +32,9 @@ from voltyard.operators import service as operators
 from voltyard.operators.events import Compose
 from voltyard.operators.profiles import Held
 from voltyard.operators.service import Wanted
-from voltyard.operators.serving import Learned, Record
+from voltyard.operators.serving import Record, Serving
 from voltyard.proxy import standin
-from voltyard.proxy.standin import Owed, Saying, StandIn, State, Tie
+from voltyard.proxy.standin import StandIn, State
 from voltyard.speech import (
     Answer,
     Asked,
@@ -146,8 +146,7 @@ class Line:
 
     async def open(self) -> None:
         ctx = self.world.ctx
-        link = await ctx.db.read(serving.ACTOR, serving.find, self.office.link_id)
-        assert link is not None
+        link = await self.link()
         situation = await ctx.db.read(serving.ACTOR, serving.situation, link)
         self.inbound.clear()
         self.todo.clear()
@@ -160,7 +159,7 @@ class Line:
             prefix=f"{link.id[-8:]}{self.early:06x}-",
             jitter=0.5,
             blocked=tuple(link.blocked),
-            latest=[_saying(said) for said in situation.latest],
+            latest=[records.saying(said) for said in situation.latest],
         )
         told = telling.statuses(situation.facts, ctx.clock.now())
         self.carry(self.stand_in.opened(telling.boot(situation.facts), told, situation.number, self.now))
@@ -196,27 +195,17 @@ class Line:
                     serving.ACTOR, serving.feed, {link_id: (self.world.charger_id, after)}, limit=7
                 )
                 found = fed[link_id]
-                ties = {n: Tie(known.theirs, known.state) for n, known in found.known.items()}
-                self.carry(stand_in.fed([_saying(said) for said in found.said], ties, self.now))
+                sayings = [records.saying(said) for said in found.said]
+                self.carry(stand_in.fed(sayings, records.ties(found.known), self.now))
             case standin.WantOwed():
                 owed, known = await ctx.db.read(serving.ACTOR, serving.list_owed, link_id)
-                at = ctx.clock.now()
-                rows = [
-                    Owed(
-                        each.number,
-                        _saying(each.said),
-                        each.status == "parked",
-                        each.tries,
-                        (each.next_at - at).total_seconds() if each.next_at is not None else 0.0,
-                    )
-                    for each in owed
-                ]
-                ties = {n: Tie(one.theirs, one.state) for n, one in known.items()}
-                self.carry(stand_in.owe(rows, ties, self.now))
+                rows = records.owed(owed, ctx.clock.now())
+                self.carry(stand_in.owe(rows, records.ties(known), self.now))
             case standin.Told(report):
-                before = await self.cursor()
-                await ctx.db.work(serving.ACTOR, serving.record, [self.record(report)])
-                hold(await self.cursor() >= before, "a cursor moved back")
+                before = await self.link()
+                record = records.record(before, report, ctx.clock.now(), is_awaited=True)
+                await ctx.db.work(serving.ACTOR, serving.record, [record])
+                hold((await self.link()).cursor >= before.cursor, "a cursor moved back")
                 self.carry(stand_in.stored(self.now))
             case standin.Moved(cursor):
                 await ctx.db.work(
@@ -225,44 +214,13 @@ class Line:
             case standin.Requested(call):
                 await self.requested(call, stand_in)
 
-    async def cursor(self) -> int:
+    async def link(self) -> Serving:
         link = await self.world.ctx.db.read(serving.ACTOR, serving.find, self.office.link_id)
         assert link is not None
-        return link.cursor
-
-    def record(self, report: standin.Report) -> Record:
-        saying, learned = report.saying, report.learned
-        assert saying is not None
-        at = self.world.ctx.clock.now()
-        return Record(
-            self.office.link_id,
-            self.world.charger_id,
-            report.cursor,
-            report.delivery,
-            saying.number,
-            saying.transaction_number,
-            message_id=report.message_id,
-            action=report.action,
-            note=report.note,
-            status=report.status,
-            tries=report.tries,
-            next_at=None if report.retry_in_s is None else at + timedelta(seconds=report.retry_in_s),
-            learned=None
-            if learned is None
-            else Learned(
-                learned.number,
-                learned.state,
-                learned.theirs,
-                learned.verdict,
-                learned.id_tag,
-                learned.started_at,
-                at if learned.is_stop else None,
-            ),
-        )
+        return link
 
     async def requested(self, call: Call, stand_in: StandIn) -> None:
-        link = await self.world.ctx.db.read(serving.ACTOR, serving.find, self.office.link_id)
-        assert link is not None
+        link = await self.link()
         self.world.asking = self.office.role
         done = await self.world.requests.carry_out(link, stand_in, call, self.carry)
         self.world.asking = None
@@ -439,10 +397,6 @@ class World:
             return False
         owed, _ = await self.ctx.db.read(serving.ACTOR, serving.list_owed, line.office.link_id)
         return not owed and len(line.office.order) == len(self.order)
-
-
-def _saying(said: Any) -> Saying:
-    return Saying(said.number, said.action, said.payload.encode(), said.at, said.transaction_number)
 
 
 def check_order(heard: list[tuple[str, str]], told: list[tuple[str, str]]) -> None:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
-
-from voltyard.chargers.calls import Said
 from voltyard.chargers.masks import masked
 from voltyard.kernel.batch import Batch
 from voltyard.kernel.bus import Serving as BusServing
@@ -25,19 +22,19 @@ from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import AUTHORISE_BUDGET_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import SealBroken, unseal
-from voltyard.lines import telling
+from voltyard.lines import records, telling
 from voltyard.lines.dial import DialFailed, Ears, Resolve, Target, connect
 from voltyard.lines.feeder import Feeder
 from voltyard.lines.pace import Bucket
 from voltyard.lines.requests import Requests
+from voltyard.lines.verdicts import verdict_of, verdicted
 from voltyard.ocpp.frames import Call
 from voltyard.operators import serving
 from voltyard.operators.events import Authorise, Deliver, Verdicted
 from voltyard.operators.service import seal_of
-from voltyard.operators.serving import Facts, Farewell, Fed, Known, Learned, Record, Serving
+from voltyard.operators.serving import Facts, Farewell, Fed, Learned, Record, Serving
 from voltyard.proxy import standin
-from voltyard.proxy.standin import Manner, Owed, Report, Saying, StandIn, State, Tie
-from voltyard.speech import Role, VendorReply, Verdict
+from voltyard.proxy.standin import Manner, Report, StandIn, State
 
 BACK_OFF_S: Final = 1.0
 BACK_OFF_MAX_S: Final = 300.0
@@ -61,14 +58,10 @@ ASKED_BURST: Final = 60
 """What an operator may ask at once, as when it sets up a charger; after that it is done more slowly."""
 REFUSED_KEPT: Final = 4_096
 """What is kept of a message that came to nothing."""
-TAG_LENGTH: Final = 20
-"""OCPP 1.6 §7.28: IdToken."""
 SUBPROTOCOL: Final = "ocpp1.6"
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 """RFC 6455 §7.4.1."""
-VENDOR: Final = frozenset(("Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId"))
-"""OCPP 1.6 §7.16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +449,7 @@ class _Connection:
             prefix=f"{link.id[-8:]}{self._chance.getrandbits(24):06x}-",
             jitter=self._chance.random(),
             blocked=tuple(link.blocked),
-            latest=[_saying(said) for said in situation.latest],
+            latest=[records.saying(said) for said in situation.latest],
         )
         self._stand_in, self._opened_at = stand_in, now
         told = [] if link.is_leaving else telling.statuses(situation.facts, at)
@@ -579,66 +572,28 @@ class _Connection:
         return kept
 
     def _fed(self, fed: Fed) -> None:
-        sayings = [_saying(said) for said in fed.said]
-        self._step(lambda stand_in: stand_in.fed(sayings, _ties(fed.known), self._now))
+        sayings, ties = [records.saying(said) for said in fed.said], records.ties(fed.known)
+        self._step(lambda stand_in: stand_in.fed(sayings, ties, self._now))
 
     async def _read_owed(self) -> None:
         """Give the stand-in what is owed; it tells nothing meanwhile. The last word comes before all that."""
-        owed, known = (
+        rows, known = (
             ([], {})
             if self.link.is_leaving
             else await self._ctx.db.read(serving.ACTOR, serving.list_owed, self.link.id)
         )
-        at = self._ctx.clock.now()
-        rows = [
-            Owed(
-                each.number,
-                _saying(each.said),
-                each.status == "parked",
-                each.tries,
-                (each.next_at - at).total_seconds() if each.next_at is not None else 0.0,
-            )
-            for each in owed
-        ]
+        owed, ties = records.owed(rows, self._ctx.clock.now()), records.ties(known)
         self.blocked = {
-            each.said.transaction_number for each in owed if each.said.transaction_number is not None
+            each.saying.transaction_number for each in owed if each.saying.transaction_number is not None
         }
-        self._step(lambda stand_in: stand_in.owe(rows, _ties(known), self._now))
+        self._step(lambda stand_in: stand_in.owe(owed, ties, self._now))
 
     def _told(self, report: Report) -> None:
         """Store what became of a saying; the next one is told once that is committed."""
-        saying, learned = report.saying, report.learned
+        saying = report.saying
         assert saying is not None
         waiters = self._deliveries.get(saying.number)
-        is_refused = learned is not None and bool(learned.verdict) and learned.verdict != "Accepted"
-        at = self._ctx.clock.now()
-        record = self._record(
-            cursor=report.cursor,
-            delivery=report.delivery,
-            call_number=saying.number,
-            transaction_number=saying.transaction_number,
-            message_id=report.message_id,
-            action=report.action,
-            payload=None if report.payload is None else report.payload.decode("utf-8", "replace"),
-            note=report.note,
-            status=report.status,
-            answer=report.answer.decode("utf-8", "replace"),
-            latency_ms=None if report.latency_s is None else report.latency_s * 1000,
-            tries=report.tries,
-            next_at=None if report.retry_in_s is None else at + timedelta(seconds=report.retry_in_s),
-            learned=None
-            if learned is None
-            else Learned(
-                learned.number,
-                learned.state,
-                learned.theirs,
-                learned.verdict,
-                learned.id_tag,
-                learned.started_at,
-                at if learned.is_stop else None,
-                is_late_refusal=is_refused and not waiters and self.link.role is Role.BILLING,
-            ),
-        )
+        record = records.record(self.link, report, self._ctx.clock.now(), is_awaited=bool(waiters))
         decided = verdicted(report.action, report.status, report.answer)
         self._decided[saying.number] = decided
         if len(self._decided) > DECIDED_MAX:
@@ -672,7 +627,7 @@ class _Connection:
         verdict = await self._ctx.db.read(
             serving.ACTOR, serving.verdict_of, self.link.id, self.link.charger_id, number
         )
-        return Verdicted(_verdict(verdict)) if verdict else Verdicted()
+        return Verdicted(verdict_of(verdict)) if verdict else Verdicted()
 
     def _settle(self, number: int, verdicted: Verdicted) -> None:
         for waiter in self._deliveries.pop(number, ()):
@@ -791,62 +746,7 @@ def _seconds(text: str) -> float:
     return float(text) if text.isdecimal() and len(text) < 8 else 0.0
 
 
-def _saying(said: Said) -> Saying:
-    return Saying(said.number, said.action, said.payload.encode(), said.at, said.transaction_number)
-
-
-def _ties(known: Mapping[int, Known]) -> dict[int, Tie]:
-    return {number: Tie(each.theirs, each.state) for number, each in known.items()}
-
-
 def _look_at(kept: asyncio.Future[None]) -> None:
     """Take a failure for seen: who waits for it has been told, and the others lose a row of a record."""
     if not kept.cancelled() and kept.exception() is not None:
         logger("line").warning("a record was not stored", why=repr(kept.exception()))
-
-
-class _TagInfo(msgspec.Struct, rename="camel"):
-    status: str = ""
-    expiry_date: datetime | None = None
-    parent_id_tag: str | None = None
-
-
-class _Told(msgspec.Struct, rename="camel"):
-    id_tag_info: _TagInfo | None = None
-    status: str = ""
-    data: str | None = None
-
-
-def verdicted(action: str, status: str, answer: bytes) -> Verdicted:
-    """Return what an operator's answer decides: nothing unless it was one that can be understood."""
-    if status != "done":
-        return Verdicted()
-    try:
-        told = msgspec.json.decode(answer, type=_Told)
-    except (msgspec.DecodeError, RecursionError):
-        return Verdicted()
-    if action == "DataTransfer":
-        return Verdicted(vendor=VendorReply(told.status, told.data)) if told.status in VENDOR else Verdicted()
-    if told.id_tag_info is None:
-        return Verdicted()
-    parent_tag = told.id_tag_info.parent_id_tag
-    if parent_tag is not None and (len(parent_tag) > TAG_LENGTH or not parent_tag.isprintable()):
-        parent_tag = None
-    return Verdicted(_verdict(told.id_tag_info.status), _utc(told.id_tag_info.expiry_date), parent_tag)
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    """Return an instant in UTC, None for one that there is not: some say 9999 for never."""
-    if at is None or at.tzinfo is None:
-        return None if at is None else at.replace(tzinfo=UTC)
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        return None
-
-
-def _verdict(word: str) -> Verdict | None:
-    try:
-        return Verdict(word)
-    except ValueError:
-        return None

@@ -156,7 +156,7 @@ def skip(work: Work, link_id: str, number: int) -> Delivery:
     row = _waiting(work, link_id, number)
     deliveries_store.set_delivery(work, link_id, number, status=DeliveryStatus.SKIPPED.value, next_at=None)
     if row.action == "StartTransaction" and row.transaction_number is not None:
-        known = store.find_numbers(work, link_id, [row.transaction_number])
+        known = store.find_numbers(work, [link_id], [row.transaction_number])
         if not known or known[0].theirs is None:
             store.upsert_numbers(
                 work, [{"link_id": link_id, "number": row.transaction_number, "state": "unknown"}]

@@ -327,7 +327,7 @@ def known(work: Work, link_id: str, numbers: Collection[int]) -> dict[int, Known
     """Return what an operator knows of transactions of ours, by our numbers."""
     return {
         row.number: Known(row.number, row.theirs, row.state)
-        for row in store.find_numbers(work, link_id, numbers)
+        for row in store.find_numbers(work, [link_id], numbers)
     }
 
 
@@ -340,7 +340,7 @@ def ours(work: Work, link_id: str, theirs: int) -> int | None:
 def verdict_of(work: Work, link_id: str, charger_id: str, call_number: int) -> str:
     """Return what an operator said of the card of a start that it was told before; empty where it did not."""
     number = calls.transaction_of(work, charger_id, call_number)
-    rows = store.find_numbers(work, link_id, [number]) if number is not None else []
+    rows = store.find_numbers(work, [link_id], [number]) if number is not None else []
     return rows[0].verdict if rows else ""
 
 
@@ -372,7 +372,7 @@ def feed(work: Work, wanted: Mapping[str, tuple[str, int]], *, limit: int) -> tu
         by_charger.setdefault(row.charger_id, []).append(row)
     numbers = {row.transaction_number for row in rows if row.transaction_number is not None}
     ties: dict[str, dict[int, Known]] = {}
-    for tie in store.find_numbers_of(work, list(wanted), numbers):
+    for tie in store.find_numbers(work, list(wanted), numbers):
         ties.setdefault(tie.link_id, {})[tie.number] = Known(tie.number, tie.theirs, tie.state)
     found = {
         link_id: Fed(
@@ -471,7 +471,7 @@ def _learn(work: Work, learned: Sequence[tuple[Record, Learned]]) -> None:
     numbers = {what.number for _, what in learned}
     known: dict[tuple[str, int], Any] = {
         (row.link_id, row.number): row._asdict()
-        for row in store.find_numbers_of(work, {one.link_id for one, _ in learned}, numbers)
+        for row in store.find_numbers(work, {one.link_id for one, _ in learned}, numbers)
     }
     energies = store.energies_of(work, {what.number for _, what in learned if what.stopped_at is not None})
     for one, what in learned:

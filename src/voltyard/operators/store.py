@@ -288,25 +288,15 @@ def set_progress(work: Work, cursors: Mapping[str, int], told: Collection[str]) 
 # --- transaction numbers --------------------------------------------------------------------------
 
 _numbers = sa.select(link_numbers).where(
-    link_numbers.c.link_id == sa.bindparam("link_id"), among(link_numbers.c.number, "numbers")
-)
-
-
-def find_numbers(work: Work, link_id: str, numbers: Collection[int]) -> list[Row]:
-    """Return what a link knows of these transactions of ours."""
-    return work.find(_numbers, link_id=link_id, numbers=sorted(set(numbers))) if numbers else []
-
-
-_numbers_of = sa.select(link_numbers).where(
     among(link_numbers.c.link_id, "link_ids"), among(link_numbers.c.number, "numbers")
 )
 
 
-def find_numbers_of(work: Work, link_ids: Collection[str], numbers: Collection[int]) -> list[Row]:
-    """Return what several links know of transactions of ours, in one look."""
+def find_numbers(work: Work, link_ids: Collection[str], numbers: Collection[int]) -> list[Row]:
+    """Return what links know of transactions of ours, in one look."""
     if not numbers or not link_ids:
         return []
-    return work.find(_numbers_of, link_ids=list(link_ids), numbers=sorted(numbers))
+    return work.find(_numbers, link_ids=list(link_ids), numbers=sorted(numbers))
 
 
 def find_theirs(work: Work, link_id: str, theirs: int) -> Row | None:

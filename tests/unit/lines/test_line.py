@@ -671,22 +671,6 @@ async def test_one_that_talks_before_it_was_told_anything_is_heard_so_far_only(s
         assert "talked on and on" in connection._over.result()
 
 
-@pytest.mark.parametrize(
-    ("info", "found"),
-    [
-        ('"expiryDate":"9999-12-31T23:59:59-05:00"', (None, None)),
-        ('"expiryDate":"0001-01-01T00:00:00+05:00"', (None, None)),
-        ('"parentIdTag":"123456789012345678901"', (None, None)),
-        ('"parentIdTag":"A\\u0000B"', (None, None)),
-        ('"parentIdTag":"GROUP"', (None, "GROUP")),
-    ],
-)
-def test_of_an_answer_only_what_can_be_kept_is_believed(info: str, found: tuple[None, str | None]):
-    answer = f'{{"idTagInfo":{{"status":"Accepted",{info}}}}}'.encode()
-    told = line.verdicted("Authorize", "done", answer)
-    assert (told.verdict, told.expires_at, told.parent_tag) == (Verdict.ACCEPTED, *found)
-
-
 async def test_a_last_word_is_said_once_and_under_an_id_of_its_own(scene: Scene):
     async with office() as back:
         link_id = await scene.online(back)
