@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from voltyard.cards.service import Judgement
 from voltyard.central import authorise
 from voltyard.chargers.service import Place
 from voltyard.kernel.db import Work
+from voltyard.operators import authority
 from voltyard.reservations import service as reservations
 from voltyard.speech import Ended, Judged, MayCharge, Reply, Started, Verdict
 from voltyard.transactions import service as transactions
@@ -50,12 +53,15 @@ def _kept_away(found: Judgement) -> Judgement:
 def ended(work: Work, items: Sequence[tuple[Place, Ended]]) -> list[Reply]:
     """Record stops; a charger cannot be kept from stopping, so the reply is always good (OCPP 1.6 §4.10).
 
-    A stop with a card is told the verdict on that card, for the cache of the charger.
+    A stop with a card is told the verdict on that card, for the cache of the charger; where an operator
+    decides about cards, only what is known of that without asking it.
     """
     numbers = transactions.end(work, items)
     told = [index for index, (_, said) in enumerate(items) if said.id_tag]
     cards = [(items[index][0], MayCharge(items[index][1].id_tag or "")) for index in told]
     replies: list[Reply] = [Judged(number=number) for number in numbers]
-    for index, found in zip(told, authorise.judge(work, cards) if cards else (), strict=True):
-        replies[index] = Judged(found.verdict, number=numbers[index], expires_at=found.expires_at)
+    remembered = authority.remembered(work, cards)
+    for place, found in enumerate(authorise.judge(work, cards) if cards else ()):
+        verdict = remembered.get(place) or Judged(found.verdict, expires_at=found.expires_at)
+        replies[told[place]] = structs.replace(verdict, number=numbers[told[place]])
     return replies

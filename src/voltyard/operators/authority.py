@@ -94,8 +94,8 @@ def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
     if _has_asked_for(work, place.charger_id, row.id, said):
         is_known = isinstance(said, MayCharge)  # a start is delivered all the same
         return Deferred(row.id, row.location_id, said.id_tag, Verdict.ACCEPTED, is_known=is_known)
-    found = store.find_verdict(work, row.id, tag_key(said.id_tag)[:64])
-    if found is not None and _counts(found, work.now):
+    found = _acceptance(work, row.id, said.id_tag)
+    if found is not None:
         return Deferred(
             row.id, row.location_id, said.id_tag, Verdict.ACCEPTED,
             expires_at=found.expires_at, parent_tag=found.parent_tag,
@@ -104,6 +104,36 @@ def _deferred(work: Work, row: Any, item: tuple[Place, Said]) -> Deferred:
     rule = Fallback(row.fallback)
     silent = {Fallback.REFUSE: Verdict.INVALID, Fallback.ALL: Verdict.ACCEPTED}.get(rule)
     return Deferred(row.id, row.location_id, said.id_tag, silent)
+
+
+def remembered(work: Work, items: Sequence[tuple[Place, MayCharge]]) -> dict[int, Judged]:
+    """Return what is told of cards that a Billing operator decides about where it is not asked, by place.
+
+    That is an acceptance that still counts, or nothing: a charger keeps what it is told in its cache
+    (OCPP 1.6 §4.10), and the location's own verdict would contradict the operator's there.
+    """
+    links = store.billing_links(work, {place.charger_id for place, _ in items}) if items else {}
+    told: dict[int, Judged] = {}
+    for index, (place, said) in enumerate(items):
+        if (link := links.get(place.charger_id)) is not None:
+            found = _acceptance(work, link.id, said.id_tag)
+            told[index] = (
+                Judged()
+                if found is None
+                else Judged(Verdict.ACCEPTED, expires_at=found.expires_at, parent_tag=found.parent_tag)
+            )
+    return told
+
+
+def _acceptance(work: Work, link_id: str, id_tag: str) -> Any:
+    """Return an operator's acceptance of a card that still counts, None where there is none."""
+    found = store.find_verdict(work, link_id, tag_key(id_tag)[:64])
+    is_counting = (
+        found is not None
+        and work.now - found.at <= VERDICT_LIFE
+        and (found.expires_at is None or found.expires_at > work.now)
+    )
+    return found if is_counting else None
 
 
 def _has_asked_for(work: Work, charger_id: str, link_id: str, said: MayCharge | Started) -> bool:
@@ -130,11 +160,6 @@ def _written(request: str) -> Ask:
         return decode(request, StartCharging)
     except Invalid:
         return ByHand(STARTS[1], request)
-
-
-def _counts(found: Any, now: datetime) -> bool:
-    """Say whether an acceptance of before still counts."""
-    return now - found.at <= VERDICT_LIFE and (found.expires_at is None or found.expires_at > now)
 
 
 async def judge(ctx: Context, deferred: Deferred, own: Judged, call_number: int) -> Judged:

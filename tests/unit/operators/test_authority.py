@@ -136,6 +136,18 @@ async def test_what_it_accepted_before_counts_while_it_is_silent_for_some_days(s
         assert await may_charge(scene, STRANGER) is INVALID
 
 
+async def test_a_stop_puts_no_verdict_of_the_location_into_the_cache_of_the_charger(scene: Scene):
+    async with office(accepted_tags=frozenset((STRANGER,))) as back:
+        await scene.online(back, fallback=Fallback.LOCATION_CARDS)
+        number = (await scene.start(STRANGER)).number
+        stopped = await scene.stop(number, idTag=STRANGER)
+        assert stopped == Judged(ACCEPTED, number=number)
+        number = (await scene.start(CARD)).number
+        stopped = await scene.stop(number, idTag=CARD)
+        assert stopped == Judged(number=number), "the operator has refused the location's own card"
+        assert asked(scene, back, "Authorize") == 0, "a stop waits for nobody"
+
+
 async def test_what_it_refuses_is_forgotten_as_accepted(scene: Scene):
     async with office() as back:
         link_id = await scene.online(back)
