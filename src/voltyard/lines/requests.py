@@ -26,6 +26,7 @@ from voltyard.kernel.seal import seal
 from voltyard.lines import telling
 from voltyard.lines.pace import Rarely
 from voltyard.local_lists import service as local_lists
+from voltyard.local_lists.service import Taken
 from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import actions, asked
 from voltyard.ocpp.v16.dialect import Malformed
@@ -58,7 +59,6 @@ from voltyard.transactions import service as transactions
 
 READING_AGE: Final = timedelta(seconds=60)
 """A reading that is no older than this is told again rather than asked of the charger."""
-LIST_MAX: Final = 10_000
 RESET_EVERY_S: Final = 600.0
 """A charger that restarts serves nobody, and no other operator: once is enough for a while."""
 TRIGGER_EVERY_S: Final = 10.0
@@ -290,9 +290,7 @@ async def _stop(request: _Request) -> Done:
         serving.ACTOR, serving.ours, request.link.id, request.what.transaction_id
     )
     if number is None:
-        return Done(
-            asked.answer(request.call.action, status="Rejected"), status="refused", note="unknown_transaction"
-        )
+        return request.refused("unknown_transaction")
     return await _ask(request, StopCharging(number), "number", Priority.STOP)
 
 
@@ -414,16 +412,12 @@ async def _set_profile(request: _Request) -> Done:
     if limit.number is not None:
         number = await ctx.db.read(serving.ACTOR, serving.ours, link.id, limit.number)
         if number is None:
-            return Done(
-                asked.answer(request.call.action, status="Rejected"),
-                status="refused",
-                note="unknown_transaction",
-            )
+            return request.refused("unknown_transaction")
         limit = msgspec.structs.replace(limit, number=number)
     try:
         await ctx.db.work(serving.ACTOR, limits.put, link.id, link.charger_id, limit)
     except Invalid as wrong:
-        return Done(asked.answer(request.call.action, status="Rejected"), status="refused", note=wrong.code())
+        return request.refused(wrong.code())
     return request.status("Accepted", "composed")
 
 
@@ -503,6 +497,8 @@ async def _readings(request: _Request, connector: int | None) -> list[tuple[str,
     latest = await request.ctx.db.read(
         serving.ACTOR, serving.latest_readings, link.charger_id, request.stand_in.cursor
     )
+    numbers = {said.transaction_number for said in latest if said.transaction_number is not None}
+    known = await request.ctx.db.read(serving.ACTOR, serving.known, link.id, numbers)
     fresh: dict[bytes, bytes] = {}
     for said in latest:
         payload = said.payload.encode()
@@ -510,7 +506,6 @@ async def _readings(request: _Request, connector: int | None) -> list[tuple[str,
         if now - said.at > READING_AGE or (connector is not None and where != b"%d" % connector):
             continue
         number = said.transaction_number
-        known = await request.ctx.db.read(serving.ACTOR, serving.known, link.id, [number] if number else [])
         tie = known.get(number) if number is not None else None
         if tie is None or tie.theirs is None:
             fresh[where] = without(payload, ("transactionId",))
@@ -519,20 +514,16 @@ async def _readings(request: _Request, connector: int | None) -> list[tuple[str,
     return [(standin.METER, payload) for payload in fresh.values()]
 
 
-def _authored(work: Work, link: Serving) -> tuple[int, tuple[ListedCard, ...]]:
-    return local_lists.authored(work, link.charger_id, link.id)
-
-
 async def _list_version(request: _Request) -> Done:
-    version, _ = await request.ctx.db.read(serving.ACTOR, _authored, request.link)
+    link = request.link
+    version, _ = await request.ctx.db.read(serving.ACTOR, local_lists.authored, link.charger_id, link.id)
     return Done(asked.answer(request.call.action, list_version=version))
 
 
 async def _send_list(request: _Request) -> Done:
     """Keep the list of the one who bills, and have the charger follow it (OCPP 1.6 §5.15)."""
     what, link = request.what, request.link
-    version, held = await request.ctx.db.read(serving.ACTOR, _authored, link)
-    news = [
+    cards = [
         ListedCard(
             each.id_tag,
             None if each.id_tag_info is None else Verdict(each.id_tag_info.status),
@@ -541,27 +532,22 @@ async def _send_list(request: _Request) -> Done:
         )
         for each in what.local_authorization_list or ()
     ]
-    if what.update_type == "Differential" and what.list_version <= version:
-        return request.status("VersionMismatch")
-    cards: dict[str, ListedCard] = {}
-    if what.update_type == "Differential":
-        cards = {each.id_tag.casefold(): each for each in held}
-    for each in news:
-        if each.verdict is None:
-            cards.pop(each.id_tag.casefold(), None)
-        else:
-            cards[each.id_tag.casefold()] = each
-    if len(cards) > LIST_MAX:
-        return request.status("Failed", "too_many_cards")
-    is_author = await request.ctx.db.work(
+    taken = await request.ctx.db.work(
         serving.ACTOR,
-        local_lists.set_authored,
+        local_lists.send_authored,
         link.charger_id,
         link.id,
         what.list_version,
-        list(cards.values()),
+        cards,
+        is_whole=what.update_type == "Full",
     )
-    return request.status("Accepted" if is_author else "Failed", "" if is_author else "not_the_authority")
+    match taken:
+        case Taken.ACCEPTED:
+            return request.status("Accepted")
+        case Taken.OLD_VERSION:
+            return request.status("VersionMismatch")
+        case Taken.TOO_MANY_CARDS | Taken.NOT_THE_AUTHORITY:
+            return request.status("Failed", taken.value)
 
 
 _DOING: Final[Mapping[str, Callable[[_Request], Awaitable[Done]]]] = MappingProxyType(

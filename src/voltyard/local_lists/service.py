@@ -78,6 +78,16 @@ class ListState(StrEnum):
     FAILED = "failed"
 
 
+class Taken(StrEnum):
+    """What became of a list that somebody wants a charger to know by heart."""
+
+    ACCEPTED = "accepted"
+    OLD_VERSION = "old_version"
+    """It is to change a list that is as new as this one, or newer (OCPP 1.6 §5.15)."""
+    TOO_MANY_CARDS = "too_many_cards"
+    NOT_THE_AUTHORITY = "not_the_authority"
+
+
 # Also those that wait: whoever is sending just now has to see that more came.
 _FOLLOWING: Final = tuple(
     state.value for state in (ListState.UNKNOWN, ListState.WAITING, ListState.IN_STEP, ListState.FAILED)
@@ -455,18 +465,32 @@ def authored(work: Work, charger_id: str, author_id: str) -> tuple[int, tuple[Li
     return row.authored_version, decode(row.authored, tuple[ListedCard, ...]) if row.authored else ()
 
 
-def set_authored(
-    work: Work, charger_id: str, author_id: str, version: int, cards: Sequence[ListedCard]
-) -> bool:
-    """Have a charger know these cards by heart; False, and nothing is done, for who is not the author."""
+def send_authored(
+    work: Work, charger_id: str, author_id: str, version: int, cards: Sequence[ListedCard], *, is_whole: bool
+) -> Taken:
+    """Have a charger know the cards of its author by heart: these alone, or these besides those of before.
+
+    A card without a verdict is taken off. Nothing is done unless the list is taken.
+    """
     row = store.find_lists(work, [charger_id]).get(charger_id)
+    before, held = authored(work, charger_id, author_id)
+    if not is_whole and version <= before:
+        return Taken.OLD_VERSION
+    list_now = {} if is_whole else {differences.key(card.id_tag): card for card in held}
+    for card in cards:
+        if card.verdict is None:
+            list_now.pop(differences.key(card.id_tag), None)
+        else:
+            list_now[differences.key(card.id_tag)] = card
+    if len(list_now) > CARDS_MOST:
+        return Taken.TOO_MANY_CARDS
     if row is None or row.author_id != author_id:
-        return False
-    gone = {differences.key(card.id_tag) for card in authored(work, charger_id, author_id)[1]}
-    gone -= {differences.key(card.id_tag) for card in cards if card.verdict is Verdict.ACCEPTED}
-    store.set_list(work, charger_id, authored=pack(tuple(cards)), authored_version=version)
+        return Taken.NOT_THE_AUTHORITY
+    gone = {differences.key(card.id_tag) for card in held}
+    gone -= {key for key, card in list_now.items() if card.verdict is Verdict.ACCEPTED}
+    store.set_list(work, charger_id, authored=pack(tuple(list_now.values())), authored_version=version)
     _note(work, [charger_id], is_withdrawn=bool(gone))
-    return True
+    return Taken.ACCEPTED
 
 
 def _wanted(work: Work, row: Any, location_id: str | None, most: int) -> tuple[dict[str, ListedCard], int]:

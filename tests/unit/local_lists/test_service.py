@@ -26,17 +26,21 @@ from voltyard.kernel.errors import Forbidden, NotFound
 from voltyard.kernel.wire import decode
 from voltyard.local_lists import service as local_lists
 from voltyard.local_lists.events import SyncList
-from voltyard.local_lists.service import ListState
+from voltyard.local_lists.service import ListState, Taken
 from voltyard.locations.access import Level
 from voltyard.speech import (
     Booted,
     ForgetCards,
     GetKeys,
+    ListedCard,
     ReplaceCards,
     SetKey,
     TellCardsVersion,
     UpdateCards,
+    Verdict,
 )
+
+ACCEPTED = Verdict.ACCEPTED
 
 DOES = {
     CardsChanged: local_lists.cards_changed,
@@ -362,3 +366,31 @@ async def test_a_charger_of_nobody_has_no_list(ctx):
     charger = await make_charger(ctx)
     await ctx.db.work(SYSTEM, local_lists.booted, [(place_of(charger), Booted("V", "M"))])
     assert await work_off(ctx) == 0
+
+
+async def test_an_author_sends_its_list_whole_or_as_changes(ctx, monkeypatch):
+    peer = await make_peer(ctx, "A1")
+    await work_off(ctx)
+    await ctx.db.work(SYSTEM, local_lists.set_author, peer.charger.id, "lnk_1")
+
+    async def send(version: int, *tags: str, who: str = "lnk_1", is_whole: bool = False, verdict=ACCEPTED):
+        cards = [ListedCard(tag, verdict) for tag in tags]
+        return await ctx.db.work(
+            SYSTEM, local_lists.send_authored, peer.charger.id, who, version, cards, is_whole=is_whole
+        )
+
+    async def kept() -> tuple[int, list[str]]:
+        version, cards = await ctx.db.read(SYSTEM, local_lists.authored, peer.charger.id, "lnk_1")
+        return version, [card.id_tag for card in cards]
+
+    assert await send(3, "B2", "C3", is_whole=True) is Taken.ACCEPTED
+    assert await send(3, "D4") is Taken.OLD_VERSION
+    assert await send(4, "D4") is Taken.ACCEPTED
+    assert await send(5, "b2", verdict=None) is Taken.ACCEPTED, "tags are compared as chargers compare them"
+    assert await kept() == (5, ["C3", "D4"])
+    monkeypatch.setattr(local_lists, "CARDS_MOST", 2)
+    assert await send(6, "E5") is Taken.TOO_MANY_CARDS
+    assert await send(6, "E5", is_whole=True, who="lnk_2") is Taken.NOT_THE_AUTHORITY
+    assert await kept() == (5, ["C3", "D4"])
+    await work_off(ctx)
+    assert peer.held == {"C3": "Accepted", "D4": "Accepted"}
