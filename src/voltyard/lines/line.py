@@ -19,7 +19,7 @@ from voltyard.kernel.batch import Batch
 from voltyard.kernel.bus import Serving as BusServing
 from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
-from voltyard.kernel.limits import AUTHORISE_BUDGET_S
+from voltyard.kernel.limits import AUTHORISE_BUDGET_S, PING_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import SealBroken, unseal
 from voltyard.lines import records, telling
@@ -34,6 +34,7 @@ from voltyard.operators.events import Authorise, Deliver, Verdicted
 from voltyard.operators.service import seal_of
 from voltyard.operators.serving import Facts, Farewell, Fed, Learned, Record, Serving
 from voltyard.proxy import standin
+from voltyard.proxy.readings import choice
 from voltyard.proxy.standin import Manner, Report, StandIn, State
 
 BACK_OFF_S: Final = 1.0
@@ -48,8 +49,10 @@ DELIVER_S: Final = AUTHORISE_BUDGET_S - 0.5
 """How long an operator may take to decide; the rest is for the ways to the desk and back."""
 DECIDED_MAX: Final = 32
 """Answers that are remembered, for who asks for them only after they came."""
-PING_S: Final = 60.0
-SILENCE_S: Final = 150.0
+PING_MIN_S: Final = 10.0
+PING_MAX_S: Final = 3_600.0
+SILENT_PINGS: Final = 2.5
+"""After so many intervals without a sound, two pings were not answered: there is nobody any more."""
 FAREWELL_S: Final = 30.0
 EARLY_MAX: Final = 16
 """Messages that are kept until we have said our first word."""
@@ -347,6 +350,7 @@ class _Connection:
         self._early: list[bytes] = []
         self._opened_at = self._now
         self._pinged_at = 0.0
+        self._ping_s = ping_of(link)
         self._is_farewell_said = False
         self._goodbyes: dict[str, Farewell] = {}
         """What was told as the last word, by the ids of the messages."""
@@ -402,10 +406,11 @@ class _Connection:
         wake_at = self._stand_in.wake_at
         if wake_at is not None and wake_at <= now:
             self._step(lambda stand_in: stand_in.tick(now))
-        if ears.silent_s > SILENCE_S:
+        # Without pings the heartbeats tell: one that gets no answer ends the connection, too.
+        if self._ping_s and ears.silent_s > self._ping_s * SILENT_PINGS:
             self.end("silent")
             ears.abort()
-        elif ears.silent_s > PING_S and now - self._pinged_at > PING_S:
+        elif self._ping_s and ears.silent_s > self._ping_s < now - self._pinged_at:
             self._pinged_at = now
             ears.ping()
         if self.link.is_leaving and now - self._opened_at > FAREWELL_S:
@@ -702,6 +707,7 @@ class _Connection:
             found = await self._ctx.db.read(serving.ACTOR, serving.find, self.link.id)
             if found is not None:
                 self.link = found
+                self._ping_s = ping_of(found)
                 stand_in.manner = manner_of(found)
         if done.error:
             self._carry(stand_in.refuse(call, done.error, done.description, self._now))
@@ -738,12 +744,26 @@ def manner_of(link: Serving) -> Manner:
         consents=frozenset(link.consents),
         heartbeat_s=_seconds(link.key("HeartbeatInterval")),
         meter_interval_s=_seconds(link.key("MeterValueSampleInterval")),
+        readings=choice(link.key("MeterValuesSampledData"), link.key("MeterValuesAlignedData")),
+        in_stop=choice(link.key("StopTxnSampledData"), link.key("StopTxnAlignedData")),
     )
 
 
-def _seconds(text: str) -> float:
+def ping_of(link: Serving) -> float:
+    """Return how long an operator may be silent before it is pinged, 0 for one that wants no pings.
+
+    OCPP 1.6-J §5.3: the interval is a configuration key, 0 turns pings off.
+    """
+    wanted = link.key("WebSocketPingInterval")
+    if wanted is None or not wanted.isdecimal():
+        return PING_S
+    wanted_s = _seconds(wanted)
+    return 0.0 if wanted_s == 0 else min(max(wanted_s, PING_MIN_S), PING_MAX_S)
+
+
+def _seconds(text: str | None) -> float:
     """Return what an operator wrote into a key as seconds, 0 for nothing that can be meant."""
-    return float(text) if text.isdecimal() and len(text) < 8 else 0.0
+    return float(text) if text is not None and text.isdecimal() and len(text) < 8 else 0.0
 
 
 def _look_at(kept: asyncio.Future[None]) -> None:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from voltyard.chargers.calls import Said
 from voltyard.operators import serving
 from voltyard.operators.serving import Known, Record, Serving
-from voltyard.proxy.standin import Learned, Owed, Report, Saying, Tie
+from voltyard.proxy.sayings import Saying
+from voltyard.proxy.standin import Learned, Owed, Report, Tie
 from voltyard.speech import Role
 
 

@@ -23,6 +23,7 @@ from voltyard.kernel.errors import Invalid, Refused, VoltyardError
 from voltyard.kernel.limits import CALL_DEADLINE_S
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import seal
+from voltyard.kernel.settings import PrivateNetworks
 from voltyard.lines import telling
 from voltyard.lines.pace import Rarely
 from voltyard.local_lists import service as local_lists
@@ -31,6 +32,7 @@ from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import actions, asked
 from voltyard.ocpp.v16.dialect import Malformed
 from voltyard.operators import limits, serving
+from voltyard.operators.addresses import check_file_url
 from voltyard.operators.service import seal_of
 from voltyard.operators.serving import Facts, Serving
 from voltyard.proxy import keys, policy, standin
@@ -257,6 +259,26 @@ async def _pass_on(request: _Request) -> Done:
     return await _ask(request, ByHand(request.call.action, request.call.payload.decode("utf-8", "replace")))
 
 
+async def _move_a_file(request: _Request) -> Done:
+    """Have the charger fetch or leave a file where its operator wants it, but not in its owner's network."""
+    what = request.what
+    if request.call.action == "GetLog":
+        url = what.log.remote_location
+    else:
+        url = what.firmware.location if request.call.action == "SignedUpdateFirmware" else what.location
+    is_private_allowed = request.ctx.settings.operator_private_networks is PrivateNetworks.ALLOW
+    try:
+        check_file_url(url, is_private_allowed=is_private_allowed)
+    except Invalid as wrong:
+        return Done(
+            error="PropertyConstraintViolation",
+            description=str(wrong.errors[0][1]),
+            status="refused",
+            note="unfit_address",
+        )
+    return await _pass_on(request)
+
+
 async def _ask(request: _Request, ask: Ask, note: str = "", priority: Priority | None = None) -> Done:
     done = await commands.ask(
         request.ctx,
@@ -318,7 +340,7 @@ async def _reserve(request: _Request) -> Done:
     before = await ctx.db.read(serving.ACTOR, serving.reservation_of, link.id, what.reservation_id)
     if before is not None:
         with suppress(Refused):  # it may be over
-            await reservations.cancel(ctx, serving.ACTOR, before)
+            await reservations.cancel(ctx, link.actor, before)
     try:
         made = await reservations.create(
             ctx,
@@ -343,7 +365,7 @@ async def _cancel(request: _Request) -> Done:
     )
     if found is None:
         return request.status("Rejected", "unknown_reservation")
-    await reservations.cancel(request.ctx, serving.ACTOR, found)
+    await reservations.cancel(request.ctx, request.link.actor, found)
     return request.status("Accepted", "number")
 
 
@@ -568,5 +590,9 @@ _DOING: Final[Mapping[str, Callable[[_Request], Awaitable[Done]]]] = MappingProx
         "TriggerMessage": _trigger,
         "GetLocalListVersion": _list_version,
         "SendLocalList": _send_list,
+        "UpdateFirmware": _move_a_file,
+        "SignedUpdateFirmware": _move_a_file,
+        "GetDiagnostics": _move_a_file,
+        "GetLog": _move_a_file,
     }
 )

@@ -43,6 +43,8 @@ _FULL = _SENSITIVE | {
     Permission.INVITE,
 }
 _HELD: Final = MappingProxyType({Level.BASIC: _BASIC, Level.SENSITIVE: _SENSITIVE, Level.FULL: _FULL})
+OF_LINKS: Final = frozenset({Permission.VIEW, Permission.CONTROL})
+"""What an operator's link may where it stands: what it may have a charger do, its role has decided before."""
 
 
 @dataclass(frozen=True, slots=True)

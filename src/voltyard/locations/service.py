@@ -14,7 +14,7 @@ from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from voltyard.kernel.ids import check, is_id, new_id
 from voltyard.locations import store
-from voltyard.locations.access import Access, Level, Permission, allowed
+from voltyard.locations.access import OF_LINKS, Access, Level, Permission, allowed
 
 WHO_CAN_FIX = "ask an owner of the location, or a member with full access"
 
@@ -59,9 +59,7 @@ def permissions(work: Work, location_id: str | None) -> frozenset[Permission]:
     if location_id is None or work.actor.kind is Kind.CHARGER:
         return frozenset()
     if work.actor.kind is Kind.LINK:
-        # What it may have a charger do is decided by its role, before anything comes here.
-        is_here = work.actor.location_id == location_id
-        return frozenset({Permission.VIEW, Permission.CONTROL}) if is_here else frozenset()
+        return OF_LINKS if work.actor.location_id == location_id else frozenset()
     rows = store.accesses(work, location_id, work.actor.team_ids)
     return allowed([Access(Level(row.level), row.is_owner, row.until_at) for row in rows], work.now)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from voltyard.kernel.actor import Actor
+from voltyard.kernel.actor import Actor, Kind
 from voltyard.kernel.db import Work
-from voltyard.locations.access import Permission, levels_with
+from voltyard.locations.access import OF_LINKS, Permission, levels_with
 from voltyard.locations.tables import locations, memberships
 
 Row = sa.Row[Any]
@@ -22,6 +22,9 @@ def visible(work: Work, actor: Actor, permission: Permission = Permission.VIEW) 
     is_open = sa.true() if permission is Permission.VIEW_SENSITIVE else locations.c.archived_at.is_(None)
     if actor.is_system:
         return sa.select(locations.c.id).where(is_open)
+    if actor.kind is Kind.LINK:
+        is_here = sa.true() if permission in OF_LINKS else sa.false()
+        return sa.select(locations.c.id).where(is_open, locations.c.id == actor.location_id, is_here)
     levels = sorted(level.value for level in levels_with(permission))
     return (
         sa.select(memberships.c.location_id)

@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from voltyard.chargers import transfers
 from voltyard.kernel.errors import Invalid
 
 URL_LENGTH_MAX = 500
@@ -74,6 +75,11 @@ _SPECIAL_V6: Final = (
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 _NETLOC: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:]*)(:[0-9]*)?")
+_INSIDE: Final = (
+    ".arpa", ".corp", ".home", ".internal", ".intranet", ".lan", ".local", ".localdomain", ".localhost",
+    ".private",
+)  # fmt: skip
+"""How names end that mean something inside a network only."""
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LONE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -132,6 +138,25 @@ def check_url(url: str, *, is_private_allowed: bool) -> str:
     if len(normal) > URL_LENGTH_MAX:
         raise _refused(f"the address is longer than {URL_LENGTH_MAX} characters: enter a shorter one")
     return normal
+
+
+def check_file_url(url: str, *, is_private_allowed: bool) -> None:
+    """Check where an operator would have a charger fetch a file, or leave one.
+
+    The charger goes there, in a network that is its owner's and not ours: so names are judged by what they
+    are called, since they may lead elsewhere there than here. A user name and a password may stand in the
+    address, as they do in OCPP 1.6 §6.25. Raises: UrlRefused.
+    """
+    parts = transfers.check_address(url)
+    host = check_host(urlsplit(parts).hostname or "")
+    literal = read_address(host)
+    is_inside = (
+        host.endswith(_INSIDE) or "." not in host
+        if literal is None
+        else not may_reach(literal, is_private_allowed=is_private_allowed)
+    )
+    if is_inside and not (literal is None and is_private_allowed):
+        raise _refused("this address is not one of the public internet")
 
 
 def _scheme(scheme: str, *, is_private_allowed: bool) -> str:

@@ -63,10 +63,10 @@ class Serving:
     blocked: frozenset[int]
     """Transactions of which something was refused, so that what follows has to wait."""
 
-    def key(self, name: str) -> str:
-        """Return a configuration key of the link's own, empty where it has none of that name."""
+    def key(self, name: str) -> str | None:
+        """Return a configuration key of the link's own, None where it has none of that name."""
         wanted = name.casefold()
-        return next((text for key, text in self.keys.items() if key.casefold() == wanted), "")
+        return next((text for key, text in self.keys.items() if key.casefold() == wanted), None)
 
     @property
     def actor(self) -> Actor:

@@ -137,6 +137,7 @@ NOTE: Final[Mapping[str, str]] = MappingProxyType(
         "number_left_out": _("The number of the charge was left out: the operator has none for it."),
         "tag_replaced": _("The card was replaced by the tag that this operator is shown."),
         "time_repaired": _("The charger's clock was wrong: the time is when it was heard here."),
+        "not_chosen_left_out": _("Values were left out that this operator did not choose to be told."),
         "waits_for_its_transaction": _("It waits until the start of its charge was told."),
         "start_unknown": _("The operator never took the start of this charge, and so has no number for it."),
         "nonsense": _("The answer named no number for the charge."),
@@ -161,6 +162,10 @@ NOTE: Final[Mapping[str, str]] = MappingProxyType(
         "not_the_authority": _("It does not decide about cards any more, so its list does not count."),
         "too_many_cards": _("Its list has more cards than can be kept."),
         "unacceptable": _("A charger would not take such a limit."),
+        "unfit_address": _(
+            "It named an address that is not one of the public internet, or no address at all: a charger is "
+            "sent nowhere in its owner's network."
+        ),
         "too_soon": _("The charger did the same for this operator only a moment ago."),
         # Parameters that an operator sets.
         "read_only": _("This parameter can only be read."),

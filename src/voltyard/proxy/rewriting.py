@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -94,6 +94,44 @@ def value(payload: bytes, name: str) -> bytes | None:
         if is_wanted(member.name) is not None:
             found = payload[member.value_start : member.value_end]
     return found
+
+
+def added(payload: bytes, name: str, raw: bytes) -> bytes:
+    """Return a JSON object with one more field in front, every other byte as it was."""
+    start = payload.index(b"{") + 1
+    is_empty = payload[start:].strip() == b"}"
+    rest = payload[start:]
+    return b"%b%b:%b%b%b" % (payload[:start], msgspec.json.encode(name), raw, b"" if is_empty else b",", rest)
+
+
+def decoded(raw: bytes | None) -> Any:
+    """Return what a raw value says, None where there is none or it cannot be read."""
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def text(raw: bytes | None) -> str:
+    """Return a raw value that is a text, empty for any other."""
+    found = decoded(raw)
+    return found if isinstance(found, str) else ""
+
+
+def integer(raw: bytes | None) -> int | None:
+    """Return a whole number, also one that is written as text or with a fraction of nothing."""
+    found = decoded(raw)
+    if isinstance(found, bool):
+        return None
+    if isinstance(found, str):
+        digits = found.strip()
+        is_number = digits.removeprefix("-").isdecimal() and len(digits) <= 19
+        found = int(digits) if is_number else None
+    if isinstance(found, float) and found.is_integer() and abs(found) < 2**53:
+        return int(found)
+    return found if isinstance(found, int) and abs(found) < 2**63 else None
 
 
 def _replaced_quickly(payload: bytes, changes: Mapping[str, bytes]) -> bytes | None:

@@ -23,16 +23,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from hashlib import blake2b
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from voltyard.kernel.errors import TooMany
-from voltyard.kernel.limits import CALL_DEADLINE_S, CLOCK_SKEW_S, HEARTBEAT_S, TOLD_DAYS_MAX
+from voltyard.kernel.limits import CALL_DEADLINE_S, HEARTBEAT_S
 from voltyard.ocpp import session
 from voltyard.ocpp.frames import EMPTY_PAYLOAD, Call
-from voltyard.proxy.rewriting import replaced, value, without
+from voltyard.proxy.readings import NO_CHOICE, Choice, chosen
+from voltyard.proxy.rewriting import decoded, integer, replaced, text, value, without
+from voltyard.proxy.sayings import READINGS_OF, Saying
 from voltyard.speech import Priority, Role
 
 START: Final = "StartTransaction"
@@ -78,8 +79,6 @@ OWN_MAX: Final = 100
 THINNED: Final = 0.9
 """Readings that come a little early for the interval that an operator wants still count."""
 POLICY: Final = 1000
-SKEW: Final = timedelta(seconds=CLOCK_SKEW_S)
-PAST_MAX: Final = timedelta(days=TOLD_DAYS_MAX)
 
 
 class State(StrEnum):
@@ -90,16 +89,6 @@ class State(StrEnum):
     REJECTED = "rejected"
     ONLINE = "online"
     CLOSED = "closed"
-
-
-class Saying(NamedTuple):
-    """One saying of the charger in the log; ``transaction_number`` is ours."""
-
-    number: int
-    action: str
-    payload: bytes
-    at: datetime
-    transaction_number: int | None
 
 
 class Tie(NamedTuple):
@@ -133,6 +122,10 @@ class Manner:
     """How often the operator wants a sign of life; 0 means as often as its answer to the boot says."""
     meter_interval_s: float = 0.0
     """Readings are told no more often than this; 0 means all of them."""
+    readings: Choice = NO_CHOICE
+    """What of readings the operator wants to hear."""
+    in_stop: Choice = NO_CHOICE
+    """… and of those that a stop tells."""
 
 
 class Learned(NamedTuple):
@@ -274,14 +267,6 @@ class _Own(NamedTuple):
     message_id: str = ""
 
 
-class _Measured(msgspec.Struct):
-    timestamp: str = ""
-
-
-class _Metered(msgspec.Struct, rename="camel"):
-    meter_value: list[_Measured] = []
-
-
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -394,7 +379,7 @@ class StandIn:
                 self._taken = saying.number
                 self._queue.append(saying)
                 if saying.action in {BOOT, STATUS}:
-                    self._newest[_place(saying)] = saying.number
+                    self._newest[saying.place] = saying.number
         if sayings:
             self._is_stale = True
         return self._go(now)
@@ -674,7 +659,7 @@ class StandIn:
             is_told = action == STATUS or self._has_booted
             if is_told and saying.number <= self._known_number:
                 return ""  # it was told as it is now when the connection was made
-            if self._newest.get(_place(saying), 0) > saying.number:
+            if self._newest.get(saying.place, 0) > saying.number:
                 return ""  # it is not so any more
         is_vendors = action == "DataTransfer"
         if is_vendors and self.manner.role is not Role.BILLING and "vendor" not in self.manner.consents:
@@ -702,10 +687,11 @@ class StandIn:
 
     def _timed(self, saying: Saying, notes: list[str]) -> dict[str, bytes]:
         """Return the charger's own time, or when it was heard where its clock cannot be right (quirk Q35)."""
-        told_at = _instant(_text(value(saying.payload, "timestamp")))
-        if told_at is None or _is_likely(told_at, saying):
+        told_at = saying.told_at
+        if told_at is None or saying.is_likely(told_at):
             return {}
-        notes.append("time_repaired")
+        if "time_repaired" not in notes:
+            notes.append("time_repaired")
         return {"timestamp": msgspec.json.encode(saying.at)}
 
     def _aliased(self, saying: Saying, notes: list[str]) -> dict[str, bytes]:
@@ -726,13 +712,13 @@ class StandIn:
         notes: list[str] = []
         changes = self._aliased(saying, notes) | self._timed(saying, notes)
         told = self._message(saying, replaced(saying.payload, changes), notes)
-        told_at = _instant(_text(value(saying.payload, "timestamp")))
+        told_at = saying.told_at
         told.learned = Learned(
             number,
             None,
             "pending",
-            id_tag=_text(value(saying.payload, "idTag")),
-            started_at=told_at if told_at is not None and _is_likely(told_at, saying) else saying.at,
+            id_tag=text(value(saying.payload, "idTag")),
+            started_at=told_at if told_at is not None and saying.is_likely(told_at) else saying.at,
         )
         return told
 
@@ -743,8 +729,10 @@ class StandIn:
             return ""
         if tie.theirs is None:
             return "start_unknown"
-        notes: list[str] = []
-        payload = _numbered(saying.payload, tie.theirs, notes)
+        payload, note = saying.numbered(tie.theirs)
+        notes = [note]
+        measured = self._measured(saying, payload, self.manner.in_stop, notes)
+        payload = without(payload, (READINGS_OF[STOP],)) if measured is None else measured
         changes = self._aliased(saying, notes) | self._timed(saying, notes)
         told = self._message(saying, replaced(payload, changes), notes)
         told.learned = Learned(number, tie.theirs, "stopped", is_stop=True)
@@ -757,15 +745,30 @@ class StandIn:
             return ""  # it began before the operator was there
         if number is None and saying.number <= self._attached:
             return ""
-        notes: list[str] = []
         if tie is not None and tie.theirs is not None:
-            return self._message(saying, _numbered(saying.payload, tie.theirs, notes), notes)
-        payload = without(saying.payload, ("transactionId",))
-        return self._message(saying, payload, ["number_left_out"] if payload != saying.payload else [])
+            payload, note = saying.numbered(tie.theirs)
+            notes = [note]
+        else:
+            payload = without(saying.payload, ("transactionId",))
+            notes = ["number_left_out"] if payload != saying.payload else []
+        measured = self._measured(saying, payload, self.manner.readings, notes)
+        return "" if measured is None else self._message(saying, measured, notes)
+
+    def _measured(self, saying: Saying, payload: bytes, choice: Choice, notes: list[str]) -> bytes | None:
+        """Return a message with the readings that its operator chose; None where none of them is left."""
+        timed = saying.with_likely_times(payload)
+        if timed is not payload:
+            notes.append("time_repaired")
+        if not choice.is_made:
+            return timed
+        kept = chosen(timed, READINGS_OF[saying.action], choice)
+        if kept != timed:
+            notes.append("not_chosen_left_out")
+        return kept
 
     def _is_said_again(self, saying: Saying) -> bool:
         """Say whether a reading is the same as the one before it."""
-        connector, digest = _connector(saying), blake2b(saying.payload, digest_size=16).digest()
+        connector, digest = saying.connector, saying.digest
         is_same = self._last_reading.get(connector) == digest
         _keep(self._last_reading, connector, digest, CONNECTORS_MAX)
         return is_same
@@ -775,7 +778,7 @@ class StandIn:
         interval_s = self.manner.meter_interval_s
         if interval_s <= 0 or b"Transaction." in saying.payload or b"Trigger" in saying.payload:
             return False
-        connector, number, at = _connector(saying), saying.transaction_number, _measured_at(saying)
+        connector, number, at = saying.connector, saying.transaction_number, saying.measured_at
         last = self._metered.get(connector)
         is_early = last is not None and abs(at - last[1]) < timedelta(seconds=interval_s * THINNED)
         if is_early and last is not None and last[0] == number:
@@ -794,7 +797,7 @@ class StandIn:
             return self._settle(token, "done", payload, now)
         if token.action == START:
             assert token.learned is not None
-            theirs = _integer(value(payload, "transactionId"))
+            theirs = integer(value(payload, "transactionId"))
             if theirs is None:
                 return self._again(token, payload, "nonsense", now)
             verdict = _verdict(value(payload, "idTagInfo"))
@@ -901,8 +904,8 @@ class StandIn:
 
     def _booted(self, payload: bytes, now: float) -> list[Effect]:
         """Heed what the operator made of a boot (OCPP 1.6 §4.2)."""
-        status = _text(value(payload, "status"))
-        told_s = _integer(value(payload, "interval"))
+        status = text(value(payload, "status"))
+        told_s = integer(value(payload, "interval"))
         interval_s = min(float(told_s), PAUSE_MAX_S) if told_s is not None and told_s > 0 else 0.0
         if status == "Accepted":
             self._interval_s = interval_s or float(HEARTBEAT_S)
@@ -924,88 +927,10 @@ def _keep(kept: OrderedDict[K, V], key: K, what: V, most: int) -> None:
         kept.popitem(last=False)
 
 
-def _place(saying: Saying) -> bytes:
-    """Return of what a boot or a status tells, so that only the newest one counts."""
-    return b"boot" if saying.action == BOOT else value(saying.payload, "connectorId") or b"0"
-
-
-def _connector(saying: Saying) -> int:
-    return _integer(value(saying.payload, "connectorId")) or 0
-
-
-def _is_likely(told_at: datetime, saying: Saying) -> bool:
-    """Say whether a charger can mean this instant, by when it was heard."""
-    return saying.at - PAST_MAX <= told_at <= saying.at + SKEW
-
-
-def _measured_at(saying: Saying) -> datetime:
-    """Return when a reading was taken, which may be long before it was heard."""
-    try:
-        told = msgspec.json.decode(saying.payload, type=_Metered).meter_value
-    except (msgspec.DecodeError, RecursionError):
-        return saying.at
-    told_at = _instant(told[-1].timestamp) if told else None
-    return told_at if told_at is not None and _is_likely(told_at, saying) else saying.at
-
-
-def _numbered(payload: bytes, theirs: int, notes: list[str]) -> bytes:
-    """Return what is told of a transaction with the operator's own number of it."""
-    number = b"%d" % theirs
-    if value(payload, "transactionId") is None:
-        notes.append("number_added")
-        return added(payload, "transactionId", number)
-    notes.append("number")
-    return replaced(payload, {"transactionId": number})
-
-
 def _verdict(raw: bytes | None) -> str:
     """Return what an operator says of a card, empty where that is nothing; not every text can be stored."""
-    told = _decoded(raw)
+    told = decoded(raw)
     status = told.get("status") if isinstance(told, dict) else None
     if not isinstance(status, str):
         return ""
     return status[:16] if status.isprintable() else "Invalid"
-
-
-def added(payload: bytes, name: str, raw: bytes) -> bytes:
-    """Return a JSON object with one more field in front, every other byte as it was."""
-    start = payload.index(b"{") + 1
-    is_empty = payload[start:].strip() == b"}"
-    rest = payload[start:]
-    return b"%b%b:%b%b%b" % (payload[:start], msgspec.json.encode(name), raw, b"" if is_empty else b",", rest)
-
-
-def _decoded(raw: bytes | None) -> Any:
-    if raw is None:
-        return None
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _text(raw: bytes | None) -> str:
-    found = _decoded(raw)
-    return found if isinstance(found, str) else ""
-
-
-def _integer(raw: bytes | None) -> int | None:
-    """Return a whole number, also one that is written as text or with a fraction of nothing."""
-    found = _decoded(raw)
-    if isinstance(found, bool):
-        return None
-    if isinstance(found, str):
-        digits = found.strip()
-        is_number = digits.removeprefix("-").isdecimal() and len(digits) <= 19
-        found = int(digits) if is_number else None
-    if isinstance(found, float) and found.is_integer() and abs(found) < 2**53:
-        return int(found)
-    return found if isinstance(found, int) and abs(found) < 2**63 else None
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None

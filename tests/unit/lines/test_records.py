@@ -9,7 +9,8 @@ import pytest
 from voltyard.chargers.calls import Said
 from voltyard.lines import records
 from voltyard.operators import serving
-from voltyard.proxy.standin import Learned, Owed, Report, Saying, Tie
+from voltyard.proxy.sayings import Saying
+from voltyard.proxy.standin import Learned, Owed, Report, Tie
 from voltyard.speech import Role
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -239,6 +239,19 @@ async def test_an_answer_with_more_than_ocpp_knows_is_stripped(scene: Scene, bac
     assert await scene.ask(back, "UnlockConnector", connectorId=1) == {"status": "UnlockFailed"}
 
 
+@pytest.mark.parametrize("action", ["UpdateFirmware", "SignedUpdateFirmware", "GetDiagnostics", "GetLog"])
+async def test_no_operator_sends_a_charger_where_it_should_not_go(scene: Scene, back: Backoffice, action):
+    link_id = await scene.online(back, consents=("firmware", "diagnostics"))
+    scene.asked.clear()
+    asks = json.loads(json.dumps(REQUESTS[action]).replace("https://example.com/", "http://169.254.169.254/"))
+    assert await asked(scene, back, action, **asks) == "PropertyConstraintViolation"
+    assert scene.asked == []
+    (row,) = await scene.deliveries(link_id, action)
+    assert (row.status, row.note) == ("refused", ("unfit_address",))
+    await asked(scene, back, action, **REQUESTS[action])
+    assert len(scene.asked) == 1
+
+
 async def test_for_a_charger_that_is_away_the_answer_is_a_refusal(scene: Scene, back: Backoffice):
     await scene.online(back, consents=("firmware",))
     await scene.start()
@@ -367,6 +380,10 @@ KEYS = {
     ],
     "unknownKey": [],
 }
+KEYS["configurationKey"] += [
+    {"key": "MeterValuesSampledData", "readonly": False, "value": "Energy.Active.Import.Register,Voltage"},
+    {"key": "StopTxnSampledData", "readonly": False, "value": "Energy.Active.Import.Register,Voltage"},
+]
 
 
 @pytest.fixture
@@ -429,6 +446,30 @@ async def test_a_key_is_kept_passed_on_or_refused(
     assert row.note == ((note,) if note else ())
     if status == "Accepted" and key == "MeterValueSampleInterval":
         assert await value(keyed, back, key) == text
+
+
+async def test_an_operator_is_told_the_measurands_that_it_chose(keyed: Scene, back: Backoffice):
+    async with office() as other:
+        link_id, _ = await keyed.online(back), await keyed.online(other, Role.OBSERVER)
+        chosen = {"key": "MeterValuesSampledData", "value": "Energy.Active.Import.Register"}
+        assert await asked(keyed, back, "ChangeConfiguration", **chosen) == "Accepted"
+        assert await value(keyed, back, "MeterValuesSampledData") == chosen["value"]
+        number = (await keyed.start()).number
+        await keyed.meter(number, 1_500)
+        await keyed.meter(number, 230, measurand="Voltage", unit="V")
+        await keyed.told(link_id)
+        told = [row.note for row in await keyed.deliveries(link_id, "MeterValues")]
+        assert told == [("number",)]
+        await keyed.until(lambda: len(keyed.seen(other).transactions[0].meter_values) == 2)
+
+
+async def test_an_operator_sets_how_often_it_is_pinged(keyed: Scene, back: Backoffice):
+    link_id = await keyed.online(back)
+    connection = keyed.line(link_id)._connection
+    assert connection._ping_s == 60
+    for wanted, expected in (("20", 20), ("1", 10), ("86400", 3_600), ("0", 0)):
+        await asked(keyed, back, "ChangeConfiguration", key="WebSocketPingInterval", value=wanted)
+        assert connection._ping_s == expected
 
 
 @pytest.mark.parametrize("word", ["Rejected", "NotSupported", "RebootRequired"])

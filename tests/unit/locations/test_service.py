@@ -8,7 +8,7 @@ import pytest
 
 from tests.factories import SYSTEM, make_charger, make_location, make_member, make_user
 from voltyard.chargers import service as chargers
-from voltyard.kernel.actor import ANYONE, charger
+from voltyard.kernel.actor import ANYONE, charger, link
 from voltyard.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from voltyard.kernel.ids import new_id
 from voltyard.locations import service as locations
@@ -350,6 +350,20 @@ async def test_the_select_of_visible_locations_and_the_rules_agree(ctx, clock):
     for permission in set(Permission) - {Permission.OWN}:
         expected = await ctx.db.read(person.actor, held, permission)
         assert await ctx.db.read(person.actor, selected, permission) == expected
+
+
+async def test_an_operator_sees_and_controls_where_it_is_linked_and_nothing_else(ctx):
+    here, elsewhere = [await make_location(ctx, await make_user(ctx)) for _ in range(2)]
+    actor = link(new_id("link"), here.id)
+    for permission in Permission:
+        may = permission in {Permission.VIEW, Permission.CONTROL}
+        found = await ctx.db.read(
+            actor,
+            lambda work, permission=permission: work.rows(locations.visible(work, work.actor, permission)),
+        )
+        assert [row.id for row in found] == ([here.id] if may else [])
+        assert (permission in await ctx.db.read(actor, locations.permissions, here.id)) is may
+    assert await ctx.db.read(actor, locations.permissions, elsewhere.id) == frozenset()
 
 
 async def test_signs_of_the_search_language_mean_themselves(ctx):

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from voltyard.kernel.errors import Invalid
 from voltyard.operators.addresses import (
     INTERNAL_PORTS,
     URL_LENGTH_MAX,
     UrlRefused,
     address_for,
     authority,
+    check_file_url,
     check_host,
     check_url,
     is_public,
@@ -296,3 +298,56 @@ def test_the_identity_is_appended_once(path, query, identity):
     assert address_for(address, identity, is_identity_appended=True) == address
     assert address.startswith(url.partition("?")[0].removesuffix("/"))
     assert address.isascii()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://files.example.com/firmware.bin",
+        "ftp://user:pass@files.example.com:2121/in/",
+        "sftp://8.8.8.8/in",
+        "http://[2606:4700::1111]/in",
+    ],
+)
+def test_a_charger_may_be_sent_to_files_on_the_public_internet(url):
+    check_file_url(url, is_private_allowed=False)
+    check_file_url(url, is_private_allowed=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://192.168.1.1/router.cgi",
+        "http://127.0.0.1/",
+        "ftp://user:pass@10.0.0.7/in/",
+        "http://[::1]/",
+        "http://[fd00::1]/",
+        "http://[::ffff:192.168.1.1]/",
+        "http://router/",
+        "http://router.lan/",
+        "http://localhost/",
+        "http://nas.local./in",
+    ],
+)
+def test_a_charger_is_not_sent_into_its_owners_network_unless_that_is_allowed(url):
+    with pytest.raises(UrlRefused):
+        check_file_url(url, is_private_allowed=False)
+    check_file_url(url, is_private_allowed=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "https://",
+        "",
+        "x",
+        "http://169.254.169.254/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+    ],
+)
+def test_what_no_charger_is_ever_sent_to(url):
+    for allowed in (False, True):
+        with pytest.raises(Invalid):
+            check_file_url(url, is_private_allowed=allowed)

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voltyard.proxy import rewriting
-from voltyard.proxy.rewriting import replaced, value, without
+from voltyard.proxy.rewriting import added, replaced, value, without
 
 blanks = st.text(" \t\r\n", max_size=2)
 NAMES = ("transactionId", "idTag", "é", "", "a,b", '"', "{", "\\")
@@ -209,3 +209,37 @@ def test_nothing_to_change_gives_the_very_payload() -> None:
     assert replaced(METERS, {"idTag": b'"A"'}) is METERS
     assert without(METERS, ()) is METERS
     assert rewriting.value(b"{}", "a") is None
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(), max_size=3), st.sampled_from(["", " ", "\n\t"]))
+def test_one_more_field_leaves_the_rest_as_it_was(payload: dict[str, int], blank: str) -> None:
+    raw = blank + json.dumps(payload)[:-1] + blank + "}" + blank
+    result = added(raw.encode(), "transactionId", b"7")
+    assert json.loads(result) == {"transactionId": 7} | payload
+    assert raw.encode().strip()[1:] in result
+
+
+@pytest.mark.parametrize(
+    ("raw", "number", "word"),
+    [
+        (None, None, ""),
+        (b"", None, ""),
+        (b"7", 7, ""),
+        (b"7.0", 7, ""),
+        (b"7.5", None, ""),
+        (b"1e300", None, ""),
+        (b'" -7 "', -7, " -7 "),
+        (b'"x"', None, "x"),
+        (b'"99999999999999999999"', None, "99999999999999999999"),
+        (b"99999999999999999999", None, ""),
+        (b"true", None, ""),
+        (b"[7]", None, ""),
+        (b"[" * 5_000, None, ""),
+    ],
+)
+def test_a_raw_value_is_read_as_what_it_can_be(raw: bytes | None, number: int | None, word: str) -> None:
+    assert (rewriting.integer(raw), rewriting.text(raw)) == (number, word)
+
+
+def test_a_value_that_reads_as_a_name_is_no_name() -> None:
+    assert replaced(b'{"a\\/b":1,"c":"a/b"}', {"a/b": b"2"}) == b'{"a\\/b":2,"c":"a/b"}'
