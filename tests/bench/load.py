@@ -107,11 +107,6 @@ class LoadCharger(WSListener):
             return
         taken_s = time.perf_counter() - self.sent_at
         data = frame.get_payload_as_bytes()
-        if data.startswith(b"[2,") and not self.is_echo:
-            # What the central system asks after a boot; a charger of the bench can do nothing.
-            message_id = json.dumps(json.loads(data)[1])
-            transport.send(WSMsgType.TEXT, f'[4,{message_id},"NotImplemented","",{{}}]'.encode())
-            return
         if data.startswith(b"[2,"):
             # A charger that can do nothing but charge: what it is asked is not what is measured here.
             message_id = json.loads(data)[1]

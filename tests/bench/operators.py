@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ import uvloop
 from tests.bench.load import Tally, connect
 from tests.bench.servers import PREFIX, PYTHON, Reading, build, free_port, median, running, serving
 from voltyard import app
+from voltyard.chargers import after_boot
 from voltyard.chargers import service as chargers
 from voltyard.kernel.actor import system
 from voltyard.kernel.db import Work
@@ -31,6 +33,8 @@ from voltyard.speech import Fallback, Role
 
 CHARGERS = 100
 PACE_S = 0.1
+SETTLE_S = after_boot.DELAY_S + after_boot.SPREAD_S + 10.0
+"""How long it takes until all chargers were read after their first boot."""
 SHAPES = {"none": 0, "1": 1, "2": 2, "4": 4, "1 and a dead one": 1}
 CPU_OF_OPERATOR_MAX_US = 40.0
 """What one message to one operator may cost beyond a bare echo; the aim is 15."""
@@ -51,6 +55,18 @@ async def link(settings: Settings, count: int, url: str, dead_url: str | None) -
 
 def chargers_of_bench(work: Work) -> list[str]:
     return [charger.id for charger in chargers.list_chargers(work, limit=CHARGERS)]
+
+
+async def settle(ports: Sequence[int]) -> None:
+    """Let every server do what it does once for chargers that it sees for the first time."""
+    tally = Tally()
+    fleet = [await connect(port, f"{PREFIX}{number}", tally) for port in ports for number in range(CHARGERS)]
+    for charger in fleet:
+        charger.boot()
+    await asyncio.sleep(SETTLE_S)
+    for charger in fleet:
+        if charger.transport is not None:
+            charger.transport.disconnect()
 
 
 async def drive(port: int, seconds: float, server: psutil.Process) -> Reading:
@@ -123,6 +139,8 @@ def run(rounds: int, seconds: float) -> str:
         echo = [*PYTHON, "-m", "tests.bench.bare", "--port", str(echo_port)]
         bare = stack.enter_context(running(echo, echo_port, {}))
         readings: dict[str, list[Reading]] = {name: [] for name in (*SHAPES, "bare")}
+        print("operators, until all is quiet …", flush=True)
+        uvloop.run(settle([port for port, _ in servers.values()]))
         for number in range(rounds):
             print(f"operators, round {number + 1} of {rounds} …", flush=True)
             readings["bare"].append(uvloop.run(drive_bare(echo_port, seconds, bare)))

@@ -191,12 +191,11 @@ class Line:
             case standin.Close():
                 self.drop()
             case standin.Want(after):
-                fed, _ = await ctx.db.read(
-                    serving.ACTOR, serving.feed, {link_id: (self.world.charger_id, after)}, limit=7
-                )
+                wish = serving.Wish(self.world.charger_id, after, stand_in.knows)
+                fed, _ = await ctx.db.read(serving.ACTOR, serving.feed, {link_id: wish}, limit=7)
                 found = fed[link_id]
                 sayings = [records.saying(said) for said in found.said]
-                self.carry(stand_in.fed(sayings, records.ties(found.known), self.now))
+                self.carry(stand_in.fed(sayings, records.ties(found.known), self.now, is_all=found.is_all))
             case standin.WantOwed():
                 owed, known = await ctx.db.read(serving.ACTOR, serving.list_owed, link_id)
                 rows = records.owed(owed, ctx.clock.now())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import LINE_WINDOW
 from voltyard.kernel.log import logger
+from voltyard.lines import records
 from voltyard.operators import serving
-from voltyard.operators.serving import Fed
+from voltyard.operators.serving import Fed, Wish
+from voltyard.proxy.sayings import Saying
 
 PAUSE_S = 1.0
 GATHER_S = 0.05
@@ -19,7 +21,7 @@ GATHER_S = 0.05
 READ_MAX = 1_000
 """Sayings of all chargers together that are read at once."""
 
-Take = Callable[[Fed], None]
+Take = Callable[[Sequence[Saying], Fed], None]
 
 assert LINE_WINDOW <= READ_MAX
 
@@ -29,14 +31,14 @@ class Feeder:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._wanted: dict[str, tuple[str, int, Take]] = {}
+        self._wanted: dict[str, tuple[Wish, Take]] = {}
         self._ready = asyncio.Event()
         self._hurry = asyncio.Event()
         self._log = logger("lines")
 
-    def want(self, link_id: str, charger_id: str, after: int, take: Take) -> None:
-        """Have ``take`` called with what the charger said after a number; a newer wish replaces this one."""
-        self._wanted[link_id] = (charger_id, after, take)
+    def want(self, link_id: str, wish: Wish, take: Take) -> None:
+        """Have ``take`` called with what the charger said; a newer wish replaces this one."""
+        self._wanted[link_id] = (wish, take)
         self._ready.set()
 
     def hurry(self) -> None:
@@ -58,7 +60,7 @@ class Feeder:
                     await self._hurry.wait()
             self._hurry.clear()
             wanted, self._wanted = self._wanted, {}
-            asked = {link_id: (charger_id, after) for link_id, (charger_id, after, _) in wanted.items()}
+            asked = {link_id: wish for link_id, (wish, _) in wanted.items()}
             try:
                 found, is_more = await self._ctx.db.read(serving.ACTOR, serving.feed, asked, limit=READ_MAX)
             except Exception as wrong:
@@ -70,9 +72,14 @@ class Feeder:
                 await self._ctx.clock.sleep(PAUSE_S)
                 self._wanted = wanted | self._wanted
                 continue
-            for link_id, (charger_id, after, take) in wanted.items():
+            told: dict[tuple[str, int], list[Saying]] = {}
+            for link_id, (wish, take) in wanted.items():
                 fed = found[link_id]
                 if is_more and not fed.said:  # others took all the room
-                    self._wanted.setdefault(link_id, (charger_id, after, take))
-                else:
-                    take(fed)
+                    self._wanted.setdefault(link_id, (wish, take))
+                    continue
+                # Links of a charger that are equally far are told the same sayings: made once.
+                at = (wish.charger_id, wish.after)
+                if at not in told:
+                    told[at] = [records.saying(said) for said in fed.said]
+                take(told[at], fed)

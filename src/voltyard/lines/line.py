@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from voltyard.chargers.masks import masked
@@ -32,9 +33,10 @@ from voltyard.ocpp.frames import Call
 from voltyard.operators import serving
 from voltyard.operators.events import Authorise, Deliver, Verdicted
 from voltyard.operators.service import seal_of
-from voltyard.operators.serving import Facts, Farewell, Fed, Learned, Record, Serving
+from voltyard.operators.serving import Facts, Farewell, Fed, Learned, Record, Serving, Wish
 from voltyard.proxy import standin
 from voltyard.proxy.readings import choice
+from voltyard.proxy.sayings import Saying
 from voltyard.proxy.standin import Manner, Report, StandIn, State
 
 BACK_OFF_S: Final = 1.0
@@ -345,7 +347,7 @@ class _Connection:
         self._decided: OrderedDict[int, Verdicted] = OrderedDict()
         """What was told last, and what was decided by each: it may not be stored yet."""
         self._telling: asyncio.Future[None] | None = None
-        """Done once what was told last is stored."""
+        """Done once the start that was told last is stored."""
         # What an operator said before we had opened our mouth; hardly any does.
         self._early: list[bytes] = []
         self._opened_at = self._now
@@ -527,8 +529,9 @@ class _Connection:
                 if self._ears is not None:
                     self._ears.send(data)
             case standin.Want(after):
-                if not self.link.is_leaving:
-                    self._around.feeder.want(self.link.id, self.link.charger_id, after, self._fed)
+                if not self.link.is_leaving and self._stand_in is not None:
+                    wish = Wish(self.link.charger_id, after, self._stand_in.knows)
+                    self._around.feeder.want(self.link.id, wish, self._fed)
             case standin.Told(report):
                 self._told(report)
             case standin.Moved(cursor):
@@ -576,9 +579,9 @@ class _Connection:
         kept.add_done_callback(_look_at)
         return kept
 
-    def _fed(self, fed: Fed) -> None:
-        sayings, ties = [records.saying(said) for said in fed.said], records.ties(fed.known)
-        self._step(lambda stand_in: stand_in.fed(sayings, ties, self._now))
+    def _fed(self, sayings: Sequence[Saying], fed: Fed) -> None:
+        ties = records.ties(fed.known)
+        self._step(lambda stand_in: stand_in.fed(sayings, ties, self._now, is_all=fed.is_all))
 
     async def _read_owed(self) -> None:
         """Give the stand-in what is owed; it tells nothing meanwhile. The last word comes before all that."""
@@ -607,14 +610,21 @@ class _Connection:
             self._settle(saying.number, decided)
         if saying.transaction_number is not None and report.status in {"retrying", "parked"}:
             self.blocked.add(saying.transaction_number)
-        self._telling = self._keep(record)
-        self._telling.add_done_callback(self._stored)
+        if saying.action == standin.START:
+            self._telling = asyncio.get_running_loop().create_future()
+            self._around.records.tell(record, partial(self._start_stored, self._telling))
+        else:
+            self._around.records.tell(record, self._stored)
 
-    def _stored(self, kept: asyncio.Future[None]) -> None:
-        if kept.cancelled():
-            return
-        if kept.exception() is not None:
+    def _start_stored(self, telling: asyncio.Future[None], wrong: Exception | None) -> None:
+        if not telling.done():
+            telling.set_result(None)
+        self._stored(wrong)
+
+    def _stored(self, wrong: Exception | None) -> None:
+        if wrong is not None:
             # Nothing is lost: the cursor stands where it stood, and the next connection tells it again.
+            self._log.warning("what was told was not stored", why=repr(wrong))
             self.end("not_stored")
             return
         self._step(lambda stand_in: stand_in.stored(self._now))
@@ -686,6 +696,7 @@ class _Connection:
         began = self._now
         if self._telling is not None and not self._telling.done():
             # An operator that has just given a number to a start may ask for it at once.
+            self._around.records.hurry()
             await asyncio.wait((self._telling,))
         done = await self._requests.carry_out(self.link, stand_in, call, self._carry)
         asked = masked(call.payload.decode("utf-8", "replace"))
@@ -701,6 +712,7 @@ class _Connection:
                 latency_ms=(self._now - began) * 1000,
             )
         )
+        self._around.records.hurry()
         # No answer before that: who asks faster than it can be written down has to wait.
         await asyncio.wait((kept,))
         if done.is_manner_changed:  # before the answer, since the operator may look at once

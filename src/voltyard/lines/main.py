@@ -43,6 +43,8 @@ FIND_S: Final = 5.0
 """How often it is looked which chargers are here."""
 GATHER_S: Final = 0.05
 """How long records wait for company: nobody waits for them but the next message of the same link."""
+RECORDS_MAX: Final = 500
+"""Records that are stored at once: for a writer that others wait for, too."""
 PAGE: Final = 1_000
 END_S: Final = 20.0
 """How long lines may take to end before their shares are given back; later they run out by themselves."""
@@ -70,7 +72,7 @@ class Lines:
         self._feeder = Feeder(ctx)
         # One lane, also on PostgreSQL: what a line tells later must not be stored earlier.
         self._records: Batch[Record, None] = Batch(
-            ctx.db, serving.ACTOR, serving.record, lanes=1, gather_s=GATHER_S
+            ctx.db, serving.ACTOR, serving.record, lanes=1, gather_s=GATHER_S, most=RECORDS_MAX
         )
         own = hops.name_of(ctx.settings.secret_key())
         self._resolver = Resolver()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from voltyard.chargers.calls import Said
 from voltyard.operators import serving
 from voltyard.operators.serving import Known, Record, Serving
+from voltyard.operators.told import edit
 from voltyard.proxy.sayings import Saying
 from voltyard.proxy.standin import Learned, Owed, Report, Tie
 from voltyard.speech import Role
@@ -54,7 +55,7 @@ def record(link: Serving, report: Report, at: datetime, *, is_awaited: bool) -> 
         transaction_number=told.transaction_number,
         message_id=report.message_id,
         action=report.action,
-        payload=None if report.payload is None else report.payload.decode("utf-8", "replace"),
+        payload=_payload(report),
         note=report.note,
         status=report.status,
         answer=report.answer.decode("utf-8", "replace"),
@@ -63,6 +64,12 @@ def record(link: Serving, report: Report, at: datetime, *, is_awaited: bool) -> 
         next_at=None if report.retry_in_s is None else at + timedelta(seconds=report.retry_in_s),
         learned=None if learned is None else _learned(link, learned, at, is_awaited=is_awaited),
     )
+
+
+def _payload(report: Report) -> str | None:
+    if report.edit is not None:
+        return edit(*report.edit)
+    return None if report.payload is None else report.payload.decode("utf-8", "replace")
 
 
 def _learned(link: Serving, learned: Learned, at: datetime, *, is_awaited: bool) -> serving.Learned:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -118,11 +118,21 @@ class _Shape(msgspec.Struct, array_like=True, gc=False):
     payload: msgspec.Raw
 
 
+class _ResultShape(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """A CALLRESULT as most peers send it."""
+
+    kind: Literal[3]
+    id_raw: msgspec.Raw
+    payload: msgspec.Raw
+
+
+_RESULT_SHAPE: Final = msgspec.json.Decoder(_ResultShape)
 _SHAPE: Final = msgspec.json.Decoder(_Shape)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 
 _SCALAR_FIRST: Final = b'"-0123456789tfn'
+_RESULT_START: Final = b"[3"
 _BLANK: Final = b" \t\r\n\x00"
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -157,6 +167,15 @@ def decode(text: bytes | str) -> Frame:
             # Latin letters of a vendor text must not cost the message (1.6-J §3.1 asks for UTF-8).
             data = data.decode("utf-8", "replace").encode()
             is_repaired = True
+    if data.startswith(_RESULT_START):
+        try:
+            result = _RESULT_SHAPE.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return _decode_unusual(data, is_repaired=is_repaired)
+        payload, id_raw = bytes(result.payload), bytes(result.id_raw)
+        if payload[0] == 0x7B and _is_usual_id(id_raw):
+            return CallResult(id_raw, payload, is_repaired)
+        return _decode_unusual(data, is_repaired=is_repaired)
     try:
         shape = _SHAPE.decode(data)
     except (msgspec.DecodeError, RecursionError):

@@ -19,6 +19,7 @@ from voltyard.kernel.ids import check
 from voltyard.locations.access import Permission
 from voltyard.operators import deliveries_store, store
 from voltyard.operators.service import get, require, tell
+from voltyard.operators.told import told
 
 INSIGNIFICANT: Final = ("Heartbeat", "MeterValues")
 
@@ -84,7 +85,7 @@ def _delivery(row: Any) -> Delivery:
         is_inward=row.is_inward,
         message_id=row.message_id,
         action=row.action,
-        payload=masked(row.payload if row.payload is not None else row.said or ""),
+        payload=masked(told(row.payload, row.said) or ""),
         said=row.said if row.payload is not None else None,
         note=tuple(word for word in row.note.split(",") if word),
         at=row.at,

@@ -5,7 +5,7 @@ For the system: lines act for no person. A record tells of one message between a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -130,8 +130,7 @@ class Learned:
     """A Billing operator refused the card, and the charger was not told in the answer to its start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One message between an operator and us, and what became of it.
 
     ``delivery`` is the delivery that is changed, None for a new one; ``cursor`` how far the link has come
@@ -351,34 +350,60 @@ def latest_readings(work: Work, charger_id: str, cursor: int) -> list[Said]:
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What is next for a link: sayings in order, and what its operator knows of their transactions."""
+    """What is next for a link: sayings in order, and what its operator knows of their transactions.
+
+    ``is_all`` says that there was no more when this was read.
+    """
 
     said: tuple[Said, ...]
     known: Mapping[int, Known]
+    is_all: bool
 
 
-def feed(work: Work, wanted: Mapping[str, tuple[str, int]], *, limit: int) -> tuple[dict[str, Fed], bool]:
-    """Return what is next for links: each with its charger and its cursor.
+class Wish(NamedTuple):
+    """What a link wants: what its charger said after a number; ``knows`` are transactions that it knows."""
+
+    charger_id: str
+    after: int
+    knows: Container[int] = ()
+
+
+def feed(work: Work, wanted: Mapping[str, Wish], *, limit: int) -> tuple[dict[str, Fed], bool]:
+    """Return what is next for links.
 
     The second value says that there may be more, also for links that got nothing: ask again. One read for
     all the links of a process.
     """
     lowest: dict[str, int] = {}
-    for charger_id, cursor in wanted.values():
+    for charger_id, cursor, _ in wanted.values():
         lowest[charger_id] = min(cursor, lowest.get(charger_id, cursor))
     rows, is_more = calls.said_after(work, lowest, limit=limit)
     by_charger: dict[str, list[Said]] = {}
     for row in rows:
         by_charger.setdefault(row.charger_id, []).append(row)
-    numbers = {row.transaction_number for row in rows if row.transaction_number is not None}
+    strange = {
+        link_id: numbers
+        for link_id, wish in wanted.items()
+        if (
+            numbers := {
+                row.transaction_number
+                for row in by_charger.get(wish.charger_id, ())
+                if row.transaction_number is not None and row.transaction_number not in wish.knows
+            }
+        )
+    }
     ties: dict[str, dict[int, Known]] = {}
-    for tie in store.find_numbers(work, list(wanted), numbers):
-        ties.setdefault(tie.link_id, {})[tie.number] = Known(tie.number, tie.theirs, tie.state)
+    if strange:
+        for tie in store.find_numbers(work, list(strange), set[int]().union(*strange.values())):
+            if tie.number in strange[tie.link_id]:
+                ties.setdefault(tie.link_id, {})[tie.number] = Known(tie.number, tie.theirs, tie.state)
     found = {
         link_id: Fed(
-            tuple(row for row in by_charger.get(charger_id, ()) if row.number > cursor), ties.get(link_id, {})
+            tuple(row for row in by_charger.get(charger_id, ()) if row.number > cursor),
+            ties.get(link_id, {}),
+            not is_more,
         )
-        for link_id, (charger_id, cursor) in wanted.items()
+        for link_id, (charger_id, cursor, _) in wanted.items()
     }
     return found, is_more
 

@@ -11,6 +11,7 @@ from typing import Any
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import NotFound
 from voltyard.operators import trace_store as store
+from voltyard.operators.told import told
 
 STEPS_MAX = 1_000
 
@@ -77,7 +78,7 @@ def _of_delivery(row: Any) -> Step:
         row.message_id,
         row.call_number,
         row.transaction_number,
-        row.payload if row.payload is not None else "(as the charger said it)",
+        "(as the charger said it)" if row.payload is None else told(row.payload, row.said) or "(forgotten)",
         row.note,
         row.status,
         row.answer,

@@ -17,7 +17,11 @@ Row = sa.Row[Any]
 _calls = sa.select(calls, answers.c.status, answers.c.answer, answers.c.latency_ms).outerjoin(
     answers, answers.c.number == calls.c.number
 )
-_deliveries = sa.select(deliveries, links.c.name).outerjoin(links, links.c.id == deliveries.c.link_id)
+_deliveries = (
+    sa.select(deliveries, links.c.name, calls.c.payload.label("said"))
+    .outerjoin(links, links.c.id == deliveries.c.link_id)
+    .outerjoin(calls, calls.c.number == deliveries.c.call_number)
+)
 
 
 def _of_transaction(what: str) -> sa.ScalarSelect[Any]:

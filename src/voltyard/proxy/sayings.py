@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,14 @@ class _Metered(msgspec.Struct, rename="camel"):
 
 
 _METERED: Final = msgspec.json.Decoder(_Metered)
+
+
+class Edit(NamedTuple):
+    """How what is told differs from what was said: so many bytes in front and at the end are the same."""
+
+    head: int
+    tail: int
+    put: bytes
 
 
 @dataclass(slots=True)
@@ -108,8 +116,9 @@ class Saying:
         """Say whether a charger can mean this instant, by when it was heard."""
         return self.at - PAST_MAX <= told_at <= self.at + SKEW
 
-    def numbered(self, theirs: int) -> tuple[bytes, str]:
-        """Return what is told with an operator's own number of the transaction, and what was done for that.
+    def numbered(self, theirs: int) -> tuple[bytes, str, Edit | None]:
+        """Return what is told with an operator's own number of the transaction, what was done for that, and
+        how the two differ where that can be said.
 
         Raises: ValueError where the payload is no JSON object.
         """
@@ -117,10 +126,11 @@ class Saying:
         if self._around is None:
             self._around = tuple(replaced(self.payload, {_NUMBER: _HERE}).split(_HERE))
         if len(self._around) == 2:
-            return self._around[0] + number + self._around[1], "number"
+            head, tail = self._around
+            return head + number + tail, "number", Edit(len(head), len(tail), number)
         if value(self.payload, _NUMBER) is None:
-            return added(self.payload, _NUMBER, number), "number_added"
-        return replaced(self.payload, {_NUMBER: number}), "number"
+            return added(self.payload, _NUMBER, number), "number_added", None
+        return replaced(self.payload, {_NUMBER: number}), "number", None
 
     def with_likely_times(self, payload: bytes) -> bytes:
         """Return a payload that was made of this one's with readings at times that can be right (quirk Q35).

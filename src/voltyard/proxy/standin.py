@@ -19,7 +19,7 @@ a poison message holds up its own transaction only
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -33,7 +33,7 @@ from voltyard.ocpp import session
 from voltyard.ocpp.frames import EMPTY_PAYLOAD, Call
 from voltyard.proxy.readings import NO_CHOICE, Choice, chosen
 from voltyard.proxy.rewriting import decoded, integer, replaced, text, value, without
-from voltyard.proxy.sayings import READINGS_OF, Saying
+from voltyard.proxy.sayings import READINGS_OF, Edit, Saying
 from voltyard.speech import Priority, Role
 
 START: Final = "StartTransaction"
@@ -70,8 +70,9 @@ PENDING_PAUSE_S: Final = 30.0
 PAUSE_MAX_S: Final = 86_400.0
 PAUSE_MIN_S: Final = 10.0
 """No operator is told more often than this that the charger lives, or boots, however often it wants it."""
-TIES_MAX: Final = 5_000
-"""More than the transactions of all that is read at once, so that none of those is forgotten before."""
+TIES_MAX: Final = 20_000
+"""Many more than the transactions of all that is read at once and owed, so that none of those is forgotten
+before."""
 CONNECTORS_MAX: Final = 64
 """Connectors whose last reading is remembered: how many there are is the charger's word."""
 OWN_MAX: Final = 100
@@ -143,8 +144,8 @@ class Learned(NamedTuple):
 class Report(NamedTuple):
     """What became of one saying, to be stored in the order in which it is told.
 
-    ``payload`` is None where it was told byte for byte. ``status``: done, failed, retrying, parked, held,
-    withheld.
+    ``payload`` is None where it was told byte for byte, and where an ``edit`` says what was other.
+    ``status``: done, failed, retrying, parked, held, withheld.
     """
 
     cursor: int
@@ -160,74 +161,65 @@ class Report(NamedTuple):
     tries: int
     retry_in_s: float | None
     learned: Learned | None
+    edit: Edit | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Write this text to the operator."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """Close the connection; connect again after a while."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Became:
+class Became(msgspec.Struct, frozen=True):
     """The stand-in is in another state."""
 
     state: State
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(msgspec.Struct, frozen=True):
     """Give what the charger said after this number, then call ``fed``."""
 
     after: int
 
 
-@dataclass(frozen=True, slots=True)
-class WantOwed:
+class WantOwed(msgspec.Struct, frozen=True):
     """Give what is owed beyond the cursor, then call ``owe``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """Store this, then call ``stored``."""
 
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(msgspec.Struct, frozen=True):
     """The cursor has passed sayings that are not told; store it when convenient."""
 
     cursor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Requested:
+class Requested(msgspec.Struct, frozen=True):
     """The operator asks for this; give it to ``answer`` or ``refuse`` once."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class Authorised:
+class Authorised(msgspec.Struct, frozen=True):
     """The operator's word about a card, None where it gave none."""
 
     token: object
     answer: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(msgspec.Struct, frozen=True):
     """A call of the stand-in's own was answered, or not: for the record."""
 
     action: str
@@ -250,6 +242,7 @@ class _Open:
     saying: Saying | None = None
     delivery: int | None = None
     is_changed: bool = False
+    edit: Edit | None = None
     note: str = ""
     message_id: str = ""
     tries: int = 0
@@ -364,11 +357,21 @@ class StandIn:
     def woken(self, now: float) -> list[Effect]:
         """There may be more in the log."""
         self._is_stale = True
-        return self._go(now)
+        # Whatever is under way ends with a look at what is next.
+        return [] if self._is_asked or self._current is not None else self._go(now)
 
-    def fed(self, sayings: Sequence[Saying], ties: Mapping[int, Tie], now: float) -> list[Effect]:
-        """Take in what was wanted; nothing means that there is no more for now."""
+    def fed(
+        self, sayings: Sequence[Saying], ties: Mapping[int, Tie], now: float, *, is_all: bool = False
+    ) -> list[Effect]:
+        """Take in what was wanted; nothing means that there is no more for now.
+
+        ``is_all`` says the same of what there is: it was all when it was read.
+        """
         self._is_asked = False
+        for saying in sayings:  # what was not read since it is known must not be forgotten for what was
+            known = self._ties.get(saying.transaction_number or 0)
+            if known is not None and saying.transaction_number is not None:
+                self._tie(saying.transaction_number, known)
         for number, tie in ties.items():
             # What was learned here is newer than what was read.
             self._tie(number, self._ties.get(number, tie))
@@ -380,7 +383,7 @@ class StandIn:
                 self._queue.append(saying)
                 if saying.action in {BOOT, STATUS}:
                     self._newest[saying.place] = saying.number
-        if sayings:
+        if sayings and not is_all:
             self._is_stale = True
         return self._go(now)
 
@@ -454,6 +457,11 @@ class StandIn:
         is_reading = self._is_stale or self._is_asked or self._is_owed_wanted
         is_telling = bool(self._own or self._queue or self._current or self._unstored)
         return not (is_reading or is_telling or self._owed_at is not None)
+
+    @property
+    def knows(self) -> Container[int]:
+        """Return the transactions of which the store need not be asked, by our numbers."""
+        return self._ties.keys()
 
     @property
     def is_told(self) -> bool:
@@ -729,12 +737,14 @@ class StandIn:
             return ""
         if tie.theirs is None:
             return "start_unknown"
-        payload, note = saying.numbered(tie.theirs)
+        payload, note, edit = saying.numbered(tie.theirs)
         notes = [note]
+        numbered = payload
         measured = self._measured(saying, payload, self.manner.in_stop, notes)
         payload = without(payload, (READINGS_OF[STOP],)) if measured is None else measured
         changes = self._aliased(saying, notes) | self._timed(saying, notes)
         told = self._message(saying, replaced(payload, changes), notes)
+        told.edit = edit if told.payload == numbered else None
         told.learned = Learned(number, tie.theirs, "stopped", is_stop=True)
         return told
 
@@ -745,14 +755,19 @@ class StandIn:
             return ""  # it began before the operator was there
         if number is None and saying.number <= self._attached:
             return ""
+        edit = None
         if tie is not None and tie.theirs is not None:
-            payload, note = saying.numbered(tie.theirs)
+            payload, note, edit = saying.numbered(tie.theirs)
             notes = [note]
         else:
             payload = without(saying.payload, ("transactionId",))
             notes = ["number_left_out"] if payload != saying.payload else []
         measured = self._measured(saying, payload, self.manner.readings, notes)
-        return "" if measured is None else self._message(saying, measured, notes)
+        if measured is None:
+            return ""
+        told = self._message(saying, measured, notes)
+        told.edit = edit if measured is payload else None
+        return told
 
     def _measured(self, saying: Saying, payload: bytes, choice: Choice, notes: list[str]) -> bytes | None:
         """Return a message with the readings that its operator chose; None where none of them is left."""
@@ -890,7 +905,7 @@ class StandIn:
                     token.delivery,
                     token.action,
                     token.message_id,
-                    token.payload if token.is_changed else None,
+                    token.payload if token.is_changed and token.edit is None else None,
                     token.note,
                     status,
                     answer,
@@ -898,6 +913,7 @@ class StandIn:
                     token.tries + (status in {"done", "failed"}),
                     retry_in_s,
                     learned,
+                    token.edit,
                 )
             )
         ]

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,9 +44,9 @@ class Store:
 
 @asynccontextmanager
 async def running(
-    ctx: Context, system: Actor, handle: Callable[..., Any], lanes: int = 1
+    ctx: Context, system: Actor, handle: Callable[..., Any], lanes: int = 1, **more: Any
 ) -> AsyncIterator[Batch[str, str]]:
-    batch: Batch[str, str] = Batch(ctx.db, system, handle, lanes=lanes)
+    batch: Batch[str, str] = Batch(ctx.db, system, handle, lanes=lanes, **more)
     task = asyncio.create_task(batch.run())
     yield batch
     task.cancel()
@@ -159,3 +160,31 @@ async def test_several_lanes_commit_beside_one_another_where_the_database_can(ct
         results = await asyncio.gather(*(batch.join(f"i{number}") for number in range(300)))
     assert results == [f"I{number}" for number in range(300)]
     assert sorted(item for each in store.batches for item in each) == sorted(f"i{n}" for n in range(300))
+
+
+async def test_who_only_wants_to_be_told_is_told_of_success_and_of_failure(ctx, system):
+    store = Store()
+    store.bad["bad"] = Conflict("no")
+    told: dict[str, Exception | None] = {}
+    async with running(ctx, system, store) as batch:
+        for item in ("a", "bad", "b"):
+            batch.tell(item, partial(told.__setitem__, item))
+        assert await batch.join("last") == "LAST"
+    assert {item: type(wrong) for item, wrong in told.items()} == {
+        "a": type(None), "bad": Conflict, "b": type(None),
+    }  # fmt: skip
+    assert await stored(ctx, system) == {"a", "b", "last"}
+
+
+async def test_a_batch_that_waits_for_company_is_hurried_by_one_who_waits_and_by_its_own_size(ctx, system):
+    store = Store()
+    async with running(ctx, system, store, gather_s=3_600.0, most=3) as batch:
+        batch.hurry()  # nothing is there yet: this hurries nobody
+        first = batch.put("a")
+        await asyncio.sleep(0.02)
+        assert not first.done()
+        batch.hurry()
+        async with asyncio.timeout(10):
+            assert await first == "A"
+            assert await asyncio.gather(*(batch.join(item) for item in "bcd")) == ["B", "C", "D"]
+    assert store.batches == [["a"], ["b", "c", "d"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -16,8 +16,9 @@ from voltyard.chargers import calls
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import DatabaseUnavailable
 from voltyard.lines import feeder
-from voltyard.lines.feeder import PAUSE_S, Feeder
-from voltyard.operators.serving import Fed
+from voltyard.lines.feeder import PAUSE_S, Feeder, Take
+from voltyard.operators.serving import Fed, Wish
+from voltyard.proxy.sayings import Saying
 from voltyard.speech import Beat, Heard
 
 LINK = "link_01JD000000000000000000000"
@@ -44,6 +45,7 @@ class House:
     def __init__(self, ctx: Context, database: CountingDatabase, reader: Feeder) -> None:
         self.ctx, self.database, self.reader = ctx, database, reader
         self.fed: dict[str, list[Fed]] = {}
+        self.sayings: dict[str, Sequence[Saying]] = {}
 
     async def say(self, charger_id: str, *actions: str) -> list[int]:
         heard = [Heard(charger_id, "soc", "m", action, "{}", Beat()) for action in actions]
@@ -51,7 +53,14 @@ class House:
 
     def want(self, link_id: str, charger_id: str, after: int = 0) -> None:
         self.fed[link_id] = []
-        self.reader.want(link_id, charger_id, after, self.fed[link_id].append)
+        self.reader.want(link_id, Wish(charger_id, after), self.take(link_id))
+
+    def take(self, link_id: str) -> Take:
+        def took(sayings: Sequence[Saying], fed: Fed) -> None:
+            self.sayings[link_id] = sayings
+            self.fed[link_id].append(fed)
+
+        return took
 
     def numbers(self, link_id: str) -> list[int]:
         return [said.number for fed in self.fed[link_id] for said in fed.said]
@@ -92,6 +101,7 @@ async def test_one_look_serves_all_who_want_something(house: House):
     assert house.numbers("B") == [first[2]]
     assert house.numbers("C") == second
     assert house.numbers("D") == []
+    assert all(fed.is_all for one in house.fed.values() for fed in one)
     assert len(house.database.reads) == 1
 
 
@@ -99,7 +109,7 @@ async def test_a_newer_wish_takes_the_place_of_the_older_and_none_is_left_for_wh
     (one,) = await chargers(house.ctx, 1)
     said = await house.say(one, "StatusNotification", "MeterValues")
     older: list[Fed] = []
-    house.reader.want("A", one, 0, older.append)
+    house.reader.want("A", Wish(one, 0), lambda _sayings, fed: older.append(fed))
     house.want("A", one, said[0])
     house.want("GONE", one)
     house.reader.forget("GONE")
@@ -130,6 +140,18 @@ async def test_those_for_whom_there_was_no_room_come_next(house: House, monkeypa
     assert house.numbers("A") == first[:3]
     assert house.numbers("B") == second
     assert [sorted(asked) for asked in house.database.reads] == [["A", "B"], ["B"]]
+    assert not house.fed["A"][0].is_all
+
+
+async def test_links_of_a_charger_that_are_equally_far_are_told_the_same(house: House):
+    (one,) = await chargers(house.ctx, 1)
+    said = await house.say(one, "StatusNotification", "MeterValues")
+    for link_id, after in (("A", 0), ("B", 0), ("C", said[0])):
+        house.want(link_id, one, after)
+    await until(lambda: all(house.fed.values()))
+    assert house.sayings["A"] is house.sayings["B"]
+    assert [saying.number for saying in house.sayings["A"]] == said
+    assert [saying.number for saying in house.sayings["C"]] == said[1:]
 
 
 @pytest.mark.parametrize("wrong", [DatabaseUnavailable(), RuntimeError()])

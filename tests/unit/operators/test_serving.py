@@ -20,7 +20,7 @@ from voltyard.kernel.wire import decode
 from voltyard.operators import deliveries, deliveries_store, service, serving, store
 from voltyard.operators.events import EndRefused, LinkChanged
 from voltyard.operators.service import Wanted
-from voltyard.operators.serving import Known, Learned, Record
+from voltyard.operators.serving import Known, Learned, Record, Wish
 from voltyard.speech import Beat, Heard, Hello, Role, Verdict
 from voltyard.transactions import service as transactions
 
@@ -318,12 +318,16 @@ async def test_a_look_serves_many_links_each_from_its_own_cursor(room: Room):
     first, second = await room.say(START, number), await room.say(METER, number)
     await room.say("Heartbeat")
     await room.told(one, first, number, learned=Learned(number, "open", 77))
-    wanted = {one: (room.charger.id, 0), two: (room.charger.id, first)}
+    wanted = {one: Wish(room.charger.id, 0), two: Wish(room.charger.id, first)}
     found, is_more = await room.read(serving.feed, wanted, limit=10)
     assert [said.number for said in found[one].said] == [first, second]
     assert [said.number for said in found[two].said] == [second]
     assert (found[one].known, found[two].known) == ({number: Known(number, 77, "open")}, {})
     assert not is_more
+    assert found[one].is_all
+    wanted[one] = Wish(room.charger.id, 0, {number})
+    found, _ = await room.read(serving.feed, wanted, limit=10)
+    assert found[one].known == {}, "what is known already is not read again"
     assert (await room.read(serving.feed, wanted, limit=1))[1]
     assert await room.read(serving.feed, {}, limit=1) == ({}, False)
 

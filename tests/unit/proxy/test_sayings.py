@@ -52,14 +52,17 @@ def test_each_operator_gets_its_own_number(payload: dict[str, Any], numbers: lis
     for theirs in numbers:
         raw = b"%d" % theirs
         if "transactionId" in payload:
-            assert one.numbered(theirs) == (replaced(one.payload, {"transactionId": raw}), "number")
+            told, note, edit = one.numbered(theirs)
+            assert (told, note) == (replaced(one.payload, {"transactionId": raw}), "number")
+            assert edit is not None
+            assert one.payload[: edit.head] + edit.put + one.payload[len(one.payload) - edit.tail :] == told
         else:
-            assert one.numbered(theirs) == (added(one.payload, "transactionId", raw), "number_added")
+            assert one.numbered(theirs) == (added(one.payload, "transactionId", raw), "number_added", None)
 
 
 def test_a_number_that_is_told_twice_is_replaced_twice() -> None:
-    payload, note = saying(b'{"transactionId":1,"transactionId":2}').numbered(7)
-    assert (payload, note) == (b'{"transactionId":7,"transactionId":7}', "number")
+    payload, note, edit = saying(b'{"transactionId":1,"transactionId":2}').numbered(7)
+    assert (payload, note, edit) == (b'{"transactionId":7,"transactionId":7}', "number", None)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,6 @@ def test_readings_of_a_stop_go_by_the_time_of_the_stop() -> None:
 def test_likely_times_leave_every_byte_as_it_was() -> None:
     told = saying({"meterValue": readings("2026-03-01T11:00:00Z", "x", 7)})
     assert told.with_likely_times(told.payload) is told.payload
-    numbered, _ = told.numbered(9)
+    numbered, *_ = told.numbered(9)
     assert told.with_likely_times(numbered) is numbered
     assert value(numbered, "transactionId") == b"9"

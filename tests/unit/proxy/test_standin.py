@@ -18,7 +18,7 @@ from voltyard.kernel.limits import CALL_DEADLINE_S, FRAME_BYTES_MAX, HEARTBEAT_S
 from voltyard.ocpp.frames import MESSAGE_ID_LENGTH_MAX
 from voltyard.proxy import standin
 from voltyard.proxy.readings import choice
-from voltyard.proxy.sayings import Saying
+from voltyard.proxy.sayings import Edit, Saying
 from voltyard.proxy.standin import (
     BOOT,
     CONNECTORS_MAX,
@@ -79,6 +79,7 @@ class Row:
     note: str
     answer: bytes
     payload: bytes | None
+    edit: Edit | None
 
 
 class Store:
@@ -157,14 +158,14 @@ class Store:
         assert report.saying is not None
         next_at = None if report.retry_in_s is None else now + report.retry_in_s
         if report.delivery is None:
-            self.rows.append(Row(len(self.rows) + 1, report.saying, "", 0, None, "", "", b"", None))
+            self.rows.append(Row(len(self.rows) + 1, report.saying, "", 0, None, "", "", b"", None, None))
         else:
             assert self.rows[report.delivery - 1].status in OPEN
             assert self.rows[report.delivery - 1].saying == report.saying
         row = self.rows[(report.delivery or len(self.rows)) - 1]
         row.status, row.tries, row.next_at = report.status, report.tries, next_at
         row.message_id, row.note, row.answer = report.message_id, report.note, report.answer
-        row.payload = report.payload
+        row.payload, row.edit = report.payload, report.edit
         if report.learned is not None:
             self.learned.append(report.learned)
             self.ties[report.learned.number] = Tie(report.learned.theirs, report.learned.state)
@@ -273,10 +274,19 @@ class Play:
     def give(self, wanted: Effect) -> None:
         match wanted:
             case Want(after):
-                self.carry(self.stand_in.fed(*self.store.feed(after), self.now))
+                sayings, ties = self.store.feed(after)
+                strange = {number: tie for number, tie in ties.items() if number not in self.stand_in.knows}
+                is_all = len(sayings) < self.store.read_max
+                self.carry(self.stand_in.fed(sayings, strange, self.now, is_all=is_all))
             case WantOwed():
                 self.carry(self.stand_in.owe(*self.store.owed(self.now), self.now))
             case Told(report):
+                if report.edit is not None:
+                    assert report.saying is not None
+                    head, tail, put = report.edit
+                    said = report.saying.payload
+                    told = next(call for call in reversed(self.calls) if call.id == report.message_id)
+                    assert json.loads(said[:head] + put + said[len(said) - tail :]) == told.payload
                 self.store.record(report, self.now)
                 self.carry(self.stand_in.stored(self.now))
             case Moved(cursor):
@@ -440,7 +450,7 @@ def test_the_restart_of_a_charger_is_told_and_a_refusal_of_it_is_heeded() -> Non
     play.answer()
     assert play.actions == [BOOT, BOOT, BOOT, START]
     store.said(BOOT, {})
-    play.answer().refuse("SecurityError")
+    play.wake().answer().refuse("SecurityError")
     assert store.statuses_of(1, 3) == ["done", "failed"]
     assert play.stand_in.state is State.REJECTED
 
@@ -678,7 +688,7 @@ def test_a_transaction_is_told_by_the_operators_own_number() -> None:
     assert store.ties == {OURS: Tie(7, "stopped")}
     start, _, stop = (row for row in store.rows)
     assert (start.payload, start.note, start.tries) == (None, "", 1)
-    assert (stop.payload, stop.note) == (b'{"transactionId": 7, "meterStop": 9}', "number")
+    assert (stop.payload, stop.edit, stop.note) == (None, Edit(18, 17, b"7"), "number")
     began, ended = store.learned
     assert began == standin.Learned(
         OURS, 7, "open", "Accepted", "TAG", datetime(2026, 3, 1, 11, 59, tzinfo=UTC)
