@@ -329,11 +329,17 @@ def list_marks(work: Work, charger_id: str, *, after: int | None, limit: int) ->
     ]
 
 
-def prune(work: Work, *, days: int, bytes_max: int) -> int:
-    """Forget some of the calls that are too old or too many; return how many, 0 when none are left."""
-    old = store.delete_old_calls(work, work.now - timedelta(days=days), PRUNE_STEP)
-    if old:
-        return old
-    if store.size(work) <= bytes_max:
-        return 0
-    return store.delete_first_calls(work, PRUNE_STEP)
+def forget_old(work: Work, *, days: int) -> int:
+    """Forget some of the calls that are too old; return how many, 0 when none are left."""
+    return store.delete_old_calls(work, work.now - timedelta(days=days), PRUNE_STEP)
+
+
+def forget(work: Work, numbers: Sequence[int]) -> int:
+    """Forget these calls; return how many. For rooms above, who know which ones are still needed."""
+    store.delete_calls(work, numbers)
+    return len(numbers)
+
+
+def size(work: Work, *, first: int | None = None, beside: int = 0) -> int:
+    """Return about how many bytes the log takes from a number on, with so many calls beside that."""
+    return store.size(work, first=first, beside=beside)

@@ -261,23 +261,26 @@ def delete_old_calls(work: Work, before: datetime, most: int) -> int:
     return _delete(work, sa.select(first.c.number).where(first.c.at < before))
 
 
-def delete_first_calls(work: Work, most: int) -> int:
-    """Delete the oldest calls."""
-    return _delete(work, sa.select(calls.c.number).order_by(calls.c.number).limit(most))
-
-
 def _delete(work: Work, chosen: sa.Select[Any]) -> int:
     numbers = [row.number for row in work.rows(chosen)]
-    if not numbers:
-        return 0
-    # Numbers that were logged together lie together; a range is quick on both databases.
-    for table in (answers, calls):
-        work.run(sa.delete(table).where(table.c.number.in_(numbers)))
+    delete_calls(work, numbers)
     return len(numbers)
 
 
-def size(work: Work) -> int:
-    """Return about how many bytes the texts of the log take, without reading it all."""
+def delete_calls(work: Work, numbers: Sequence[int]) -> None:
+    """Delete these calls with their answers."""
+    if not numbers:
+        return
+    # Numbers that were logged together lie together; a range is quick on both databases.
+    for table in (answers, calls):
+        work.run(sa.delete(table).where(table.c.number.in_(numbers)))
+
+
+def size(work: Work, *, first: int | None, beside: int) -> int:
+    """Return about how many bytes the texts of the log take, without reading it all.
+
+    ``first`` is where it begins without gaps, None for its first row; ``beside`` are rows before that.
+    """
     ends = work.row(
         sa.select(sa.func.min(calls.c.number).label("first"), sa.func.max(calls.c.number).label("last"))
     )
@@ -295,7 +298,8 @@ def size(work: Work) -> int:
         .subquery()
     )
     mean = work.value(sa.select(sa.func.avg(newest.c.length))) or 0
-    return int((ends.last - ends.first + 1) * (float(mean) + ROW_BYTES))
+    begin = ends.first if first is None and not beside else (first or ends.last + 1)
+    return int((ends.last - begin + 1 + beside) * (float(mean) + ROW_BYTES))
 
 
 ROW_BYTES = 250

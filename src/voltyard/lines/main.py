@@ -7,6 +7,7 @@ lines. Alone in the house a process holds them all.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import zlib
@@ -21,7 +22,7 @@ from voltyard.kernel.batch import Batch
 from voltyard.kernel.bus import Listening, read_event
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.errors import TooMany, VoltyardError
 from voltyard.kernel.limits import LEASE_BEAT_S, LISTENER_QUEUE_MAX
 from voltyard.kernel.log import logger
 from voltyard.kernel.seal import unseal
@@ -29,6 +30,7 @@ from voltyard.kernel.settings import PrivateNetworks, Settings
 from voltyard.lines.dial import Resolver, Target, try_out
 from voltyard.lines.feeder import Feeder
 from voltyard.lines.line import GRACE, SUBPROTOCOL, Around, Line
+from voltyard.lines.pace import Buckets
 from voltyard.operators import serving
 from voltyard.operators.addresses import authority
 from voltyard.operators.events import WAKE, Attempted, TrialAsked, Tried, Woken
@@ -48,6 +50,10 @@ RECORDS_MAX: Final = 500
 PAGE: Final = 1_000
 END_S: Final = 20.0
 """How long lines may take to end before their shares are given back; later they run out by themselves."""
+TRIALS_PER_S: Final = 0.2
+TRIALS_BURST: Final = 12
+"""How many connections one person may have tried at once, and how often after that: no ports are searched."""
+TRIERS_MAX: Final = 1_000
 TRIALS_MAX: Final = 4
 """Connections that are tried out at a time."""
 PORTS: Final[Mapping[str, int]] = MappingProxyType({"ws": 80, "wss": 443, "http": 80, "https": 443})
@@ -77,6 +83,7 @@ class Lines:
         own = hops.name_of(ctx.settings.secret_key())
         self._resolver = Resolver()
         self._trials = asyncio.Semaphore(TRIALS_MAX)
+        self._trials_of = Buckets(TRIALS_PER_S, TRIALS_BURST, TRIERS_MAX)
         self._around = Around(ctx, self._feeder, self._records, own, self._where, self._resolver)
         self._look = asyncio.Event()
         self._log = logger("lines")
@@ -241,7 +248,16 @@ class Lines:
     # --- tests ---
 
     async def _test(self, asked: TrialAsked) -> Tried:
-        """Try to reach an operator, and tell each step; nothing that the other side says is repeated."""
+        """Try to reach an operator, and tell each step; nothing that the other side says is repeated.
+
+        Raises: TooMany.
+        """
+        wait_s = self._trials_of.take(asked.by, self._ctx.clock.monotonic())
+        if wait_s > 0:
+            raise TooMany(
+                "that were many connection tests in a short time: wait a moment",
+                retry_after_s=math.ceil(wait_s),
+            )
         key = self._ctx.settings.secret_key()
         password = asked.password_sealed and unseal(
             asked.password_sealed, key, seal_of(asked.sealed_for, "password")

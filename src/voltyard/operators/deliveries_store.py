@@ -18,6 +18,9 @@ Row = sa.Row[Any]
 OPEN = ("retrying", "held", "parked")
 HEADS_MAX = 1_000
 HELD_MAX = 2_000
+SAMPLE_ROWS = 500
+ROW_BYTES = 250
+"""What a row takes beside its texts: its other columns, and its places in the indexes."""
 _shown = sa.select(deliveries, calls.c.payload.label("said"), calls.c.at.label("said_at")).outerjoin(
     calls, calls.c.number == deliveries.c.call_number
 )
@@ -121,3 +124,19 @@ def delete_old(work: Work, before: datetime, most: int) -> int:
     if numbers:
         work.run(sa.delete(deliveries).where(deliveries.c.number.in_(numbers)))
     return len(numbers)
+
+
+def size(work: Work) -> int:
+    """Return about how many bytes the deliveries take that are over, without reading them all."""
+    over = sa.select(sa.func.min(deliveries.c.number)).where(deliveries.c.status.not_in(OPEN))
+    ends = work.row(
+        sa.select(over.scalar_subquery().label("first"), sa.func.max(deliveries.c.number).label("last"))
+    )
+    if ends is None or ends.first is None:
+        return 0
+    length = sa.func.coalesce(sa.func.length(deliveries.c.payload), 0) + sa.func.length(deliveries.c.answer)
+    newest = (
+        sa.select(length.label("length")).order_by(deliveries.c.number.desc()).limit(SAMPLE_ROWS).subquery()
+    )
+    mean = work.value(sa.select(sa.func.avg(newest.c.length))) or 0
+    return int((ends.last - ends.first + 1) * (float(mean) + ROW_BYTES))

@@ -53,6 +53,7 @@ class TrialAsked(Message, frozen=True):
     """Try to reach an operator as this link would.
 
     Secrets travel sealed for the link or charger ``sealed_for``: they open with the installation's secret.
+    ``by`` is who asks: nobody may try again and again.
     """
 
     charger_id: str
@@ -65,6 +66,7 @@ class TrialAsked(Message, frozen=True):
     certificate_pem: str
     key_sealed: str
     authority_pem: str
+    by: str = ""
 
 
 class Attempted(Message, frozen=True):

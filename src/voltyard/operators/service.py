@@ -570,7 +570,7 @@ async def try_out(ctx: Context, actor: Actor, charger_id: str, wanted: Wanted, l
     """Try to reach an operator as a link would, and tell each step; nothing is stored.
 
     With ``link_id``, what is not wanted anew is as that link has it.
-    Raises: NotFound; Forbidden; Invalid; Unserved where no part of Voltyard may go out.
+    Raises: NotFound; Forbidden; Invalid; TooMany; Unserved where no part of Voltyard may go out.
     """
     asked = await ctx.db.read(actor, _test_asked, charger_id, wanted, link_id, ctx.settings)
     return await ctx.bus.request("lines.test", asked, Tried, timeout_s=TEST_BUDGET_S)
@@ -608,4 +608,5 @@ def _test_asked(work: Work, charger_id: str, wanted: Wanted, link_id: str, setti
         value("certificate_pem") or "",
         value("key_sealed") or "",
         value("authority_pem") or "",
+        work.actor.subject_id,
     )

@@ -632,8 +632,3 @@ def leave(work: Work, link_id: str) -> None:
     """Note that nothing is left to do for a link that has ended."""
     store.set_link(work, link_id, is_over=True, state="ended", state_at=work.now, password_sealed=None,
                    password_next_sealed=None, key_sealed=None)  # fmt: skip
-
-
-def forget_old(work: Work, *, days: int) -> int:
-    """Forget some of what operators were sent long ago; return how many, 0 when none are left."""
-    return deliveries_store.delete_old(work, work.now - timedelta(days=days), 5_000)

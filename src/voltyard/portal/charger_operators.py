@@ -335,7 +335,7 @@ async def _tried(
         return refused(typed, wrong)
     except TimedOut:
         return shells.Form(typed, {}, _("The test took too long: try it again in a moment."))
-    except Unavailable as wrong:
+    except (Unavailable, TooMany) as wrong:
         told = refused(typed, wrong)
         return shells.Form(typed, {}, _("The connection could not be tried."), told.help)
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from voltyard.accounts import service as accounts
-from voltyard.chargers import calls, certificates, commands, findings, runs, security, transfers
+from voltyard.chargers import certificates, commands, findings, runs, security, transfers
 from voltyard.chargers import service as chargers
 from voltyard.kernel import leases
 from voltyard.kernel.actor import system
@@ -16,7 +16,7 @@ from voltyard.kernel.context import Context
 from voltyard.kernel.errors import VoltyardError
 from voltyard.kernel.limits import LEASE_BEAT_S
 from voltyard.kernel.log import logger
-from voltyard.operators import serving
+from voltyard.operators import retention
 from voltyard.worker.jobs import Jobs
 
 ACTOR = system("worker")
@@ -33,9 +33,9 @@ async def keep_house(ctx: Context) -> None:
     while await ctx.db.work(ACTOR, chargers.forget_left):
         pass
     kept = {"days": ctx.settings.call_log_days, "bytes_max": int(ctx.settings.call_log_gib * GIB)}
-    while await ctx.db.work(ACTOR, calls.prune, **kept):
+    while await ctx.db.work(ACTOR, retention.prune, **kept):
         pass  # in bites, so that nobody waits long for the writer
-    while await ctx.db.work(ACTOR, serving.forget_old, days=ctx.settings.call_log_days):
+    while await ctx.db.work(ACTOR, retention.forget_deliveries, **kept):
         pass
     await transfers.forget_old(ctx)
     while await ctx.db.work(ACTOR, commands.forget_own):

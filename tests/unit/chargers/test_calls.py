@@ -22,8 +22,8 @@ def heard(charger_id: str, action: str = "BootNotification", **over) -> Heard:
     return Heard(charger_id, "soc_1", over.get("message_id", "m1"), action, over.get("raw", "{}"), said)
 
 
-async def prune(ctx, bytes_max: int = 1024**3) -> int:
-    return await ctx.db.work(SYSTEM, calls.prune, days=CALL_LOG_DAYS, bytes_max=bytes_max)
+async def prune(ctx) -> int:
+    return await ctx.db.work(SYSTEM, calls.forget_old, days=CALL_LOG_DAYS)
 
 
 def ours(charger_id: str, clock, **over) -> CallTraced:
@@ -75,18 +75,22 @@ async def test_old_calls_are_forgotten_in_bites(ctx, clock, monkeypatch):
     assert [row.action for row in await rows(ctx)] == ["StatusNotification"]
 
 
-async def test_a_log_that_is_too_large_loses_its_oldest_rows(ctx, monkeypatch):
-    monkeypatch.setattr(calls, "PRUNE_STEP", 4)
+async def test_numbers_never_start_again(ctx):
     charger = await make_charger(ctx)
-    for number in range(10):
-        await ctx.db.work(SYSTEM, calls.log, [heard(charger.id, message_id=str(number), raw="x" * 1_000)])
-    assert [await prune(ctx, 9_000) for _ in range(2)] == [4, 0]
-    assert (await rows(ctx))[0].message_id == "4"
-    # Numbers never start again, or whoever reads on from one would miss rows.
-    await prune(ctx, 1)
-    await prune(ctx, 1)
+    numbers = await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)] * 3)
+    assert await ctx.db.work(SYSTEM, calls.forget, numbers) == 3
     assert await rows(ctx) == []
-    assert await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)]) == [11]
+    # … or whoever reads on from one would miss rows.
+    assert await ctx.db.work(SYSTEM, calls.log, [heard(charger.id)]) == [4]
+
+
+async def test_the_size_of_a_log_is_what_its_texts_and_rows_take(ctx):
+    charger = await make_charger(ctx)
+    assert await ctx.db.read(SYSTEM, calls.size) == 0
+    numbers = await ctx.db.work(SYSTEM, calls.log, [heard(charger.id, raw="x" * 1_000)] * 10)
+    assert await ctx.db.read(SYSTEM, calls.size) == 12_500
+    assert await ctx.db.read(SYSTEM, lambda work: calls.size(work, first=numbers[6], beside=2)) == 7_500
+    assert await ctx.db.read(SYSTEM, lambda work: calls.size(work, first=None, beside=4)) == 5_000
 
 
 async def test_an_answer_stands_beside_its_call(ctx, clock):

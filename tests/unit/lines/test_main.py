@@ -17,12 +17,12 @@ from voltyard.kernel import leases
 from voltyard.kernel.bus import LocalBus
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import DatabaseUnavailable, Work
-from voltyard.kernel.errors import VoltyardError
+from voltyard.kernel.errors import TooMany, VoltyardError
 from voltyard.kernel.limits import LISTENER_QUEUE_MAX
 from voltyard.kernel.settings import PrivateNetworks, Settings
 from voltyard.lines.dial import Target
 from voltyard.lines.line import Line
-from voltyard.lines.main import SHARES, Lines, allowed, share_of
+from voltyard.lines.main import SHARES, TRIALS_BURST, Lines, allowed, share_of
 from voltyard.operators import service, store
 from voltyard.operators.events import WAKE, Deliver, Verdicted, Woken
 from voltyard.operators.service import Wanted
@@ -246,6 +246,19 @@ async def test_an_operator_is_tried_out_with_what_was_entered_or_is_kept(scene: 
         link_id = await scene.online(back, password="secret word")
         assert (await tried(link_id))[-1] == ("open", True)
         assert (await tried(link_id, password="another word"))[-1] == ("http", False)
+
+
+async def test_nobody_tries_connections_again_and_again(scene: Scene):
+    async def tried() -> None:
+        await service.try_out(scene.ctx, SYSTEM, scene.charger.id, Wanted(url=NOBODY))
+
+    for _ in range(TRIALS_BURST):
+        await tried()
+    with pytest.raises(TooMany) as refused:
+        await tried()
+    assert refused.value.facts["retry_after_s"] == 5
+    scene.wait(5)
+    await tried()
 
 
 def test_an_installation_never_calls_itself(settings: Settings):

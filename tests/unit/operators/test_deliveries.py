@@ -81,19 +81,3 @@ async def test_only_who_may_change_operators_decides(ctx):
             await ctx.db.work(sensitive.actor, act, link.id, number)
     with pytest.raises(Forbidden):
         await ctx.db.read(basic.actor, deliveries.list_deliveries, link.id)
-
-
-async def test_old_deliveries_are_forgotten_but_for_what_can_still_be_told(ctx):
-    charger, link = await make_linked(ctx)
-    number = await park(ctx, charger, link)
-    call = await ctx.db.work(SYSTEM, say, charger.id, "StopTransaction", "{}", 7)
-    told = Record(link.id, charger.id, call, call_number=call, message_id="x:2", action="StopTransaction")
-    lost = Record(
-        link.id, charger.id, call_number=999_999, message_id="x:3", action="StopTransaction", status="parked"
-    )
-    await ctx.db.work(serving.ACTOR, serving.record, [told, lost])
-    ctx.clock.advance(31 * 86_400)
-    assert await ctx.db.work(serving.ACTOR, serving.forget_old, days=30) == 2
-    assert await ctx.db.work(serving.ACTOR, serving.forget_old, days=30) == 0
-    left = await ctx.db.read(SYSTEM, deliveries.list_deliveries, link.id)
-    assert [each.number for each in left] == [number], "its start can still be told"

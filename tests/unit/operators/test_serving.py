@@ -420,17 +420,3 @@ async def test_only_acceptance_is_kept_of_a_card(room: Room):
     assert (found.expires_at, found.parent_tag, found.at) == (until, "PARENT", room.ctx.clock.now())
     await room.work(serving.judged, link_id, "AB", Verdict.BLOCKED, None, None)
     assert await room.read(store.find_verdict, link_id, "AB") is None
-
-
-async def test_old_deliveries_are_forgotten_but_for_what_is_owed(room: Room):
-    link_id = await room.connect()
-    number = await make_transaction(room.ctx, room.charger)
-    said = await room.say(START, number)
-    await room.told(link_id, said, number)
-    await room.told(link_id, said, number, status="parked")
-    room.ctx.clock.advance(30 * 24 * 3_600 + 1)
-    await room.told(link_id, said, number)
-    assert await room.work(serving.forget_old, days=30) == 1
-    assert await room.work(serving.forget_old, days=30) == 0
-    left = await room.read(deliveries.list_deliveries, link_id)
-    assert [row.status.value for row in left] == ["done", "parked"]
