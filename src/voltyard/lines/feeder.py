@@ -16,8 +16,11 @@ from voltyard.operators.serving import Fed, Wish
 from voltyard.proxy.sayings import Saying
 
 PAUSE_S = 1.0
-GATHER_S = 0.05
+GATHER_S = 0.1
 """How long a read waits for others who want something, unless somebody is in a hurry."""
+TURN = 16
+PAUSE_OF_TURN_S = 0.001
+"""After so many links it waits so long: chargers that wait for answers must not stand behind all of them."""
 READ_MAX = 1_000
 """Sayings of all chargers together that are read at once."""
 
@@ -73,7 +76,9 @@ class Feeder:
                 self._wanted = wanted | self._wanted
                 continue
             told: dict[tuple[str, int], list[Saying]] = {}
-            for link_id, (wish, take) in wanted.items():
+            for count, (link_id, (wish, take)) in enumerate(wanted.items(), 1):
+                if count % TURN == 0:
+                    await asyncio.sleep(PAUSE_OF_TURN_S)
                 fed = found[link_id]
                 if is_more and not fed.said:  # others took all the room
                     self._wanted.setdefault(link_id, (wish, take))

@@ -615,6 +615,8 @@ class _Connection:
             self._around.records.tell(record, partial(self._start_stored, self._telling))
         else:
             self._around.records.tell(record, self._stored)
+        if self._stand_in is not None and self._stand_in.is_full:
+            self._around.records.hurry()
 
     def _start_stored(self, telling: asyncio.Future[None], wrong: Exception | None) -> None:
         if not telling.done():

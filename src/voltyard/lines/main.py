@@ -43,9 +43,9 @@ LOOK_S: Final = 10.0
 """How often it is looked whether there are other links than those kept; events only make it quicker."""
 FIND_S: Final = 5.0
 """How often it is looked which chargers are here."""
-GATHER_S: Final = 0.05
+GATHER_S: Final = 0.1
 """How long records wait for company: nobody waits for them but the next message of the same link."""
-RECORDS_MAX: Final = 500
+RECORDS_MAX: Final = 250
 """Records that are stored at once: for a writer that others wait for, too."""
 PAGE: Final = 1_000
 END_S: Final = 20.0

@@ -452,6 +452,11 @@ class StandIn:
         return self._session.is_inward_full
 
     @property
+    def is_full(self) -> bool:
+        """Say whether nothing more is told until some of it is stored."""
+        return self._unstored >= UNSTORED_MAX
+
+    @property
     def is_drained(self) -> bool:
         """Say whether the operator was told all there is."""
         is_reading = self._is_stale or self._is_asked or self._is_owed_wanted
@@ -551,8 +556,7 @@ class StandIn:
     @property
     def _is_busy(self) -> bool:
         """Say whether something is open, or has to be stored or read before anything else is told."""
-        is_full = self._unstored >= UNSTORED_MAX or self._is_gated
-        return self._current is not None or is_full or self._is_owed_wanted
+        return self._current is not None or self.is_full or self._is_gated or self._is_owed_wanted
 
     def _go(self, now: float) -> list[Effect]:
         """Tell the next thing, if something may be told."""
