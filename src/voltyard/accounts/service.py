@@ -77,7 +77,8 @@ def tidy_email(email: str) -> str:
     return tidy
 
 
-def _tidy_name(name: str) -> str:
+def tidy_name(name: str) -> str:
+    """Return a name in the form we store."""
     # PostgreSQL stores no NUL, and nobody's name holds a control character.
     return "".join(character for character in name if character.isprintable()).strip()[:NAME_LENGTH_MAX]
 
@@ -96,19 +97,40 @@ async def register(
     Raises: Invalid for the address or a short password; EmailTaken.
     """
     tidy = tidy_email(email)
-    if password is not None and len(password) < PASSWORD_LENGTH_MIN:
+    if password is not None:
+        check_password(password)
+    hashed = await asyncio.to_thread(hash_password, password) if password is not None else None
+    person = tidy_name(name) or tidy.partition("@")[0]
+    return await ctx.db.work(ANYONE, _register, tidy, hashed, person, tidy_name(team), is_admin)
+
+
+def check_password(password: str) -> None:
+    """Refuse a password that is easily guessed. Raises: Invalid."""
+    if len(password) < PASSWORD_LENGTH_MIN:
         raise Invalid(
             f"the password needs at least {PASSWORD_LENGTH_MIN} characters",
             (("/password", f"at least {PASSWORD_LENGTH_MIN} characters"),),
         )
-    hashed = await asyncio.to_thread(hash_password, password) if password is not None else None
-    person = _tidy_name(name) or tidy.partition("@")[0]
-    return await ctx.db.work(ANYONE, _register, tidy, hashed, person, _tidy_name(team), is_admin)
 
 
 def _register(
     work: Work, email: str, password_hash: str | None, name: str, team: str, is_admin: bool
 ) -> User:
+    return insert(work, email, password_hash, name, team=team, is_admin=is_admin)
+
+
+def insert(
+    work: Work,
+    email: str,
+    password_hash: str | None,
+    name: str,
+    *,
+    team: str = "",
+    is_admin: bool = False,
+    language: str = "en",
+) -> User:
+    """Add a person with a personal team, for who has checked that they may. Raises: EmailTaken."""
+    name = name or email.partition("@")[0]
     if store.find_user_by_email(work, email) is not None:
         raise EmailTaken(email=email)
     user_id, team_id = new_id("usr"), new_id("team")
@@ -118,7 +140,7 @@ def _register(
         email=email,
         name=name,
         password_hash=password_hash,
-        language="en",
+        language=language if language in LANGUAGES else "en",
         theme="auto",
         is_admin=is_admin,
     )
@@ -152,7 +174,7 @@ def set_preferences(
     """Change one's own name, language or theme. Raises: Invalid."""
     changes: dict[str, str] = {}
     if name is not None:
-        changes["name"] = _tidy_name(name)
+        changes["name"] = tidy_name(name)
         if not changes["name"]:
             raise Invalid("a name is needed", (("/name", "may not be empty"),))
     if language is not None:
@@ -168,9 +190,12 @@ def set_preferences(
     return user(work, work.actor.subject_id)
 
 
-async def log_in(ctx: Context, email: str, password: str) -> tuple[User, str]:
+async def log_in(
+    ctx: Context, email: str, password: str, *, address: str = "", agent: str = ""
+) -> tuple[User, str]:
     """Check a password and open a session; return the person and the secret for the cookie.
 
+    ``address`` and ``agent`` are where it was done and with what.
     Raises: WrongPassword, without telling which of the two was wrong.
     """
     row = await ctx.db.read(ANYONE, _find_by_login, email)
@@ -178,7 +203,10 @@ async def log_in(ctx: Context, email: str, password: str) -> tuple[User, str]:
     if row is None or not is_right:
         raise WrongPassword
     secret = new_secret("vys")
-    person = await ctx.db.work(ANYONE, _open_session, row.id, machine_hash(secret, ctx.settings.secret_key()))
+    hashed = machine_hash(secret, ctx.settings.secret_key())
+    person = await ctx.db.work(
+        ANYONE, _open_session, row.id, hashed, address=address, agent=agent, password_hash=row.password_hash
+    )
     return person, secret
 
 
@@ -188,9 +216,84 @@ def _find_by_login(work: Work, email: str) -> store.Row | None:
     return store.find_user_by_email(work, tidy) if tidy.isprintable() else None
 
 
-def _open_session(work: Work, user_id: str, secret_hash: str) -> User:
-    store.insert_session(work, new_id("ses"), secret_hash, user_id, SESSION_DAYS)
+def _open_session(
+    work: Work,
+    user_id: str,
+    secret_hash: str,
+    *,
+    address: str = "",
+    agent: str = "",
+    password_hash: str | None = None,
+) -> User:
+    row = store.find_user(work, user_id)
+    if password_hash is not None and (row is None or row.password_hash != password_hash):
+        raise WrongPassword  # it was changed while it was checked
+    store.insert_session(
+        work,
+        new_id("ses"),
+        secret_hash,
+        user_id,
+        SESSION_DAYS,
+        address=address[:64],
+        agent="".join(each for each in agent if each.isprintable())[:300],
+    )
     return user(work, user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser in which somebody is logged in."""
+
+    id: str
+    created_at: datetime
+    seen_at: datetime | None
+    address: str
+    agent: str
+    is_this: bool
+
+
+def list_sessions(work: Work, secret: str = "", key: bytes = b"") -> list[Session]:
+    """Return the browsers of the one who acts, the latest first; ``secret`` tells which one is asking."""
+    own = machine_hash(secret, key) if secret else ""
+    return [
+        Session(row.id, row.created_at, row.seen_at, row.address, row.agent, row.secret_hash == own)
+        for row in store.sessions_of(work, work.actor.subject_id)
+    ]
+
+
+def end_session(work: Work, session_id: str) -> None:
+    """Log one of one's own browsers out. Raises: NotFound."""
+    if not store.delete_session_of(work, work.actor.subject_id, check("ses", session_id)):
+        raise NotFound("there is no such session, or it has ended", id=session_id)
+
+
+def end_sessions(work: Work, secret: str = "", key: bytes = b"") -> int:
+    """Log all of one's own browsers out but the one with this secret; return how many."""
+    kept = machine_hash(secret, key) if secret else ""
+    return store.delete_sessions_of(work, work.actor.subject_id, but=kept)
+
+
+def note_session_use(work: Work, session_id: str) -> None:
+    """Note when a browser was last used."""
+    store.touch_session(work, session_id)
+
+
+async def put_password(ctx: Context, actor: Actor, email: str, password: str) -> User:
+    """Set a person's password for whoever runs the installation; all browsers are logged out.
+
+    Raises: NotFound; Invalid.
+    """
+    assert actor.is_system
+    check_password(password)
+    hashed = await asyncio.to_thread(hash_password, password)
+    return await ctx.db.work(actor, _put_password, email, hashed)
+
+
+def _put_password(work: Work, email: str, hashed: str) -> User:
+    person = user_by_email(work, email)
+    store.set_user(work, person.id, password_hash=hashed)
+    store.delete_sessions_of(work, person.id)
+    return person
 
 
 def forget_old_sessions(work: Work) -> int:
@@ -216,11 +319,11 @@ def _actor(person: User, kind: Kind, door: str, token_id: str = "") -> Actor:
 
 def actor_of_session(work: Work, secret: str, key: bytes) -> tuple[Actor, User]:
     """Return who a cookie belongs to. Raises: Unauthenticated."""
-    user_id = store.find_session_user(work, machine_hash(secret, key))
-    if user_id is None:
+    row = store.find_session(work, machine_hash(secret, key))
+    if row is None:
         raise Unauthenticated("your session has ended: log in again")
-    person = user(work, user_id)
-    return _actor(person, Kind.USER, "portal"), person
+    person = user(work, row.user_id)
+    return _actor(person, Kind.USER, "portal", row.id), person
 
 
 def actor_of_token(work: Work, secret: str, key: bytes) -> tuple[Actor, User]:
@@ -242,7 +345,7 @@ def add_token(work: Work, name: str, key: bytes, user_id: str | None = None) -> 
 
     ``user_id`` names another person and is for the system only. Raises: Invalid.
     """
-    tidy = _tidy_name(name)
+    tidy = tidy_name(name)
     if not tidy:
         raise Invalid("a token needs a name", (("/name", "say what it is for"),))
     assert user_id is None or work.actor.is_system

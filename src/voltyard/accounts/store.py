@@ -56,7 +56,9 @@ def teams_of(work: Work, user_id: str) -> list[Row]:
     )
 
 
-def insert_session(work: Work, session_id: str, secret_hash: str, user_id: str, days: int) -> None:
+def insert_session(
+    work: Work, session_id: str, secret_hash: str, user_id: str, days: int, *, address: str, agent: str
+) -> None:
     """Remember a browser."""
     work.insert(
         sessions,
@@ -65,17 +67,44 @@ def insert_session(work: Work, session_id: str, secret_hash: str, user_id: str, 
         user_id=user_id,
         created_at=work.now,
         until_at=work.now + timedelta(days=days),
+        address=address,
+        agent=agent,
+        seen_at=work.now,
     )
 
 
-def find_session_user(work: Work, secret_hash: str) -> str | None:
-    """Return whose browser this is, while its session lasts."""
-    found: str | None = work.value(
-        sa.select(sessions.c.user_id).where(
-            sessions.c.secret_hash == secret_hash, sessions.c.until_at > work.now
+def find_session(work: Work, secret_hash: str) -> Row | None:
+    """Return a browser, while its session lasts."""
+    return work.row(
+        sa.select(sessions).where(sessions.c.secret_hash == secret_hash, sessions.c.until_at > work.now)
+    )
+
+
+def touch_session(work: Work, session_id: str) -> None:
+    """Note that a browser is in use, at most every few minutes."""
+    is_due = sa.or_(sessions.c.seen_at.is_(None), sessions.c.seen_at < work.now - USED_STEP)
+    work.run(sa.update(sessions).where(sessions.c.id == session_id, is_due).values(seen_at=work.now))
+
+
+def sessions_of(work: Work, user_id: str) -> list[Row]:
+    """Return the browsers of a person whose sessions last, the latest first."""
+    return list(
+        work.rows(
+            sa.select(sessions)
+            .where(sessions.c.user_id == user_id, sessions.c.until_at > work.now)
+            .order_by(sessions.c.id.desc())
         )
     )
-    return found
+
+
+def delete_session_of(work: Work, user_id: str, session_id: str) -> int:
+    """Forget one of a person's browsers."""
+    return work.run(sa.delete(sessions).where(sessions.c.id == session_id, sessions.c.user_id == user_id))
+
+
+def delete_sessions_of(work: Work, user_id: str, *, but: str = "") -> int:
+    """Forget all of a person's browsers but the one with this hash."""
+    return work.run(sa.delete(sessions).where(sessions.c.user_id == user_id, sessions.c.secret_hash != but))
 
 
 def delete_session(work: Work, secret_hash: str) -> None:

@@ -45,6 +45,37 @@ sessions = sa.Table(
     sa.Column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("until_at", UtcTime, nullable=False),
+    # Where and with what somebody logged in, for them to know it again.
+    sa.Column("address", sa.String(64), nullable=False, server_default=""),
+    sa.Column("agent", sa.String(300), nullable=False, server_default=""),
+    sa.Column("seen_at", UtcTime),
+)
+
+# That somebody reads the mail of an address; its link is made of its id by the installation's secret.
+proofs = sa.Table(
+    "proofs",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("email", sa.String(254), nullable=False, index=True),
+    sa.Column("name", sa.String(120), nullable=False),
+    sa.Column("user_id", sa.ForeignKey("users.id"), index=True),
+    sa.Column("language", sa.String(8), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("until_at", UtcTime, nullable=False, index=True),
+    sa.Column("used_at", UtcTime),
+)
+
+# What an installation without a mail server would have sent.
+letters = sa.Table(
+    "letters",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("to", sa.String(254), nullable=False),
+    sa.Column("subject", sa.String(300), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("html", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
 )
 
 tokens = sa.Table(

@@ -1,4 +1,4 @@
-"""Who am I, and my API tokens."""
+"""Who am I, how I get in, and my API tokens."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
+from starlette.requests import Request
 
+from voltyard.accounts import proofs
 from voltyard.accounts import service as accounts
 from voltyard.api.shapes import Inward, Outward, Page, refusals, whole
 from voltyard.web.auth import Ctx, SignedIn
+from voltyard.web.door import door_of
 from voltyard.web.idempotency import HOLDS_SECRET, OnceRoute
 
 router = APIRouter(route_class=OnceRoute, tags=["accounts"])
@@ -104,3 +107,65 @@ async def make_token(ctx: Ctx, caller: SignedIn, new: NewToken) -> MadeToken:
 async def revoke_token(ctx: Ctx, caller: SignedIn, token_id: str) -> None:
     """Make one of one's own tokens useless."""
     await ctx.db.work(caller.actor, accounts.revoke_token, token_id)
+
+
+# --- how one gets in ------------------------------------------------------------------------------
+
+
+class PasswordChange(Inward):
+    """A new password, and the present one as a proof."""
+
+    present: Annotated[str, Field(max_length=1_000)]
+    password: Annotated[str, Field(max_length=1_000)]
+
+
+class EmailChange(Inward):
+    """A new address, and the present password as a proof."""
+
+    email: Annotated[str, Field(max_length=254)]
+    present: Annotated[str, Field(max_length=1_000)]
+
+
+class Session(Outward):
+    """A browser in which one is logged in."""
+
+    id: str
+    created_at: datetime
+    seen_at: datetime | None
+    address: str
+    agent: str
+
+
+@router.post("/me/password", status_code=204, responses=refusals(401), openapi_extra={HOLDS_SECRET: True})
+async def change_password(request: Request, ctx: Ctx, caller: SignedIn, change: PasswordChange) -> None:
+    """Change one's own password; all browsers are logged out."""
+    limits = door_of(request).limits
+    limits.log_in(limits.address(request), caller.user.email)
+    await proofs.change_password(ctx, caller.actor, change.present, change.password)
+
+
+@router.post("/me/email", status_code=202, responses=refusals(401, 409), openapi_extra={HOLDS_SECRET: True})
+async def change_email(request: Request, ctx: Ctx, caller: SignedIn, change: EmailChange) -> None:
+    """Send a letter to another address of one's own; it counts once its link was opened."""
+    limits = door_of(request).limits
+    limits.log_in(limits.address(request), caller.user.email)
+    limits.letter(limits.address(request))
+    await proofs.change_email(ctx, caller.actor, change.email, change.present)
+
+
+@router.get("/sessions", responses=refusals())
+async def list_sessions(ctx: Ctx, caller: SignedIn) -> Page[Session]:
+    """List the browsers in which one is logged in, the latest first."""
+    return whole(await ctx.db.read(caller.actor, accounts.list_sessions), Session.model_validate)
+
+
+@router.delete("/sessions", status_code=204, responses=refusals())
+async def end_sessions(ctx: Ctx, caller: SignedIn) -> None:
+    """Log out everywhere; tokens stay."""
+    await ctx.db.work(caller.actor, accounts.end_sessions)
+
+
+@router.delete("/sessions/{session_id}", status_code=204, responses=refusals(404))
+async def end_session(ctx: Ctx, caller: SignedIn, session_id: str) -> None:
+    """Log one browser out."""
+    await ctx.db.work(caller.actor, accounts.end_session, session_id)

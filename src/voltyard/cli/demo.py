@@ -397,7 +397,7 @@ def run(settings: Settings, *, seed: int, speed: float) -> None:
     if (settings.data / "voltyard.db").exists():
         shutil.rmtree(settings.data)
     # Its operators live on this machine.
-    settings = settings.model_copy(update={"operator_private_networks": PrivateNetworks.ALLOW})
+    settings = settings.model_copy(update={"operator_private_networks": PrivateNetworks.ALLOW}).keeping_mail()
     if "public_url" not in settings.model_fields_set:
         # Its chargers fetch and leave files there.
         settings = settings.model_copy(update={"public_url": f"http://localhost:{settings.http_port}"})

@@ -230,6 +230,27 @@ def add_user(
         print(f"team {each.id}")
 
 
+@users.command("password")
+def set_password(
+    email: Annotated[str, typer.Argument(help="The person's e-mail address.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Set a person's password, for who cannot get in; all their browsers are logged out."""
+    from voltyard.accounts import service as accounts
+    from voltyard.kernel.actor import system
+
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    actor = system("cli")
+    person = in_parts(load(data=data), lambda ctx: accounts.put_password(ctx, actor, email, password))
+    print(f"the password of {person.email} is set")
+
+
 @tokens.command("add")
 def add_token(
     email: Annotated[str, typer.Argument(help="Of the person for whom it acts.")],

@@ -33,6 +33,7 @@ class Actor(Message, frozen=True):
     door: str = ""
     is_admin: bool = False
     token_id: str = ""
+    """The token, or the session of a browser, by which somebody is known."""
     location_id: str = ""
     """Where a link acts; nothing for all others."""
 

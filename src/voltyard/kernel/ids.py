@@ -18,7 +18,7 @@ PREFIXES = frozenset(
         "usr", "ses", "soc", "team", "mem", "loc", "lmb", "inv", "stk",
         "chg", "con", "cal", "par", "card", "tap", "trf", "txn", "smp",
         "opr", "link", "mtr", "grp", "cmd", "exp", "job", "tok", "prc",
-        "run", "res", "cert", "look", "fw", "xfr", "file", "lh",
+        "run", "res", "cert", "look", "fw", "xfr", "file", "lh", "prf", "let",
     )
 )  # fmt: skip
 _VALUES = frozenset(ALPHABET)

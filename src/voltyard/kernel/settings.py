@@ -20,6 +20,8 @@ from voltyard.kernel.errors import Invalid
 from voltyard.kernel.limits import CALL_LOG_DAYS
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+INBOX = "inbox:"
+MAIL_SCHEMES = ("smtp", "smtps", "inbox")
 ROLES = ("gateway", "central", "lines", "api", "portal", "worker")
 
 
@@ -28,6 +30,13 @@ class UnknownChargers(StrEnum):
 
     HOLD = "hold"
     REFUSE = "refuse"
+
+
+class SignUp(StrEnum):
+    """Whether people make accounts by themselves."""
+
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 class PrivateNetworks(StrEnum):
@@ -85,7 +94,12 @@ class Settings(BaseSettings):
     roles: str = "all"
     """Which roles this process plays: ``all`` or names with commas."""
     smtp_url: SecretStr | None = None
-    """``smtp://user:password@host:587``; unset means that no mail leaves."""
+    """``smtp://user:password@host:587``, ``smtps://`` for TLS from the start; unset means no mail.
+    ``inbox:`` keeps letters for who sits at this machine, at ``/inbox``: for trying things out."""
+    mail_from: str = ""
+    """Whom letters come from, as in ``Voltyard <chargers@example.com>``; empty: as ``public_url`` says."""
+    sign_up: SignUp = SignUp.OPEN
+    """``open`` lets everybody make an account who can read mail at an address, ``closed`` nobody."""
     unknown_chargers: UnknownChargers = UnknownChargers.HOLD
     """``hold`` lets an unknown charger wait to be claimed, ``refuse`` answers its socket with 404."""
     operator_private_networks: PrivateNetworks = PrivateNetworks.REFUSE
@@ -121,6 +135,11 @@ class Settings(BaseSettings):
             raise ValueError("an empty secret protects nothing; leave VOLTYARD_SECRET out to have one made")
         if self.log_level.lower() not in LOG_LEVELS:
             raise ValueError(f"no such log level; there are {', '.join(LOG_LEVELS)}")
+        if (
+            self.smtp_url is not None
+            and urlsplit(self.smtp_url.get_secret_value()).scheme not in MAIL_SCHEMES
+        ):
+            raise ValueError("VOLTYARD_SMTP_URL must look like smtp://user:password@mail.example.com:587")
         people = urlsplit(self.public_url)
         if people.scheme not in {"http", "https"} or not people.hostname:
             raise ValueError("VOLTYARD_PUBLIC_URL must look like https://voltyard.example.com")
@@ -142,6 +161,27 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data / 'voltyard.db'}"
+
+    @property
+    def sends_mail(self) -> bool:
+        """Say whether letters can be sent, or are kept for somebody who looks."""
+        return self.smtp_url is not None
+
+    def keeping_mail(self) -> Settings:
+        """Return these settings with letters going into the inbox of this machine, unless a server is set."""
+        if self.smtp_url is not None:
+            return self
+        return self.model_copy(update={"smtp_url": SecretStr(INBOX)})
+
+    @property
+    def keeps_mail(self) -> bool:
+        """Say whether letters go into the inbox of this machine and nowhere else."""
+        return self.smtp_url is not None and self.smtp_url.get_secret_value().startswith(INBOX)
+
+    @property
+    def sender(self) -> str:
+        """Whom letters come from."""
+        return self.mail_from or f"Voltyard <voltyard@{urlsplit(self.public_url).hostname}>"
 
     @property
     def is_https(self) -> bool:

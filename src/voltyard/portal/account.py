@@ -1,17 +1,22 @@
-"""One's own account: name, language, theme, API tokens."""
+"""One's own account: name, language, theme, how one gets in, where one is logged in, API tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Form
 from starlette.responses import Response
 
+from voltyard.accounts import proofs
 from voltyard.accounts import service as accounts
-from voltyard.kernel.errors import Invalid
+from voltyard.accounts.service import WrongPassword
+from voltyard.kernel.errors import Conflict, Invalid, TooMany, VoltyardError
 from voltyard.portal import shell as shells
 from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Here, Visit, refused
 from voltyard.portal.words import _
+from voltyard.web.auth import COOKIE
+from voltyard.web.door import door_of
 from voltyard.web.doorway import GuardedRoute
 from voltyard.web.problems import status_of
 
@@ -24,6 +29,8 @@ async def account_page(
     *,
     profile: shells.Form | None = None,
     token: shells.Form = BLANK,
+    password: shells.Form = BLANK,
+    email: shells.Form = BLANK,
     secret: str = "",
     status: int = 200,
 ) -> Response:
@@ -36,10 +43,18 @@ async def account_page(
         token=token,
         secret=secret,
         tokens=await here.read(accounts.list_tokens),
+        password=password,
+        email=email,
+        sends_mail=here.ctx.settings.sends_mail,
+        sessions=await here.read(accounts.list_sessions, _secret(here), here.ctx.settings.secret_key()),
     )
     if secret:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _secret(here: Visit) -> str:
+    return here.request.cookies.get(COOKIE, "")
 
 
 @router.get("/account")
@@ -89,3 +104,65 @@ async def revoke_token(here: Here, token_id: str) -> Response:
     """Make an API token useless."""
     await here.work(accounts.revoke_token, token_id)
     return here.go("/account", _("The token is revoked; whatever used it is locked out."))
+
+
+# --- how one gets in ------------------------------------------------------------------------------
+
+
+@router.get("/account/password")
+@router.get("/account/email")
+async def lead_back(here: Here) -> Response:
+    """Lead who loads the page anew after a refusal back to the account."""
+    return here.go("/account")
+
+
+@router.post("/account/password")
+async def change_password(here: Here, present: Text = "", password: Text = "") -> Response:
+    """Change one's own password; other browsers are logged out."""
+    limits = door_of(here.request).limits
+    try:
+        limits.log_in(limits.address(here.request), here.user.email)
+        await proofs.change_password(here.ctx, here.actor, present, password, _secret(here))
+    except (Invalid, WrongPassword, TooMany) as wrong:
+        return await account_page(here, password=_marked(wrong, {}), status=_status(wrong))
+    return here.go("/account", _("Your password is changed. Your other browsers were logged out."))
+
+
+@router.post("/account/email")
+async def change_email(here: Here, email: Text = "", present_for_email: Text = "") -> Response:
+    """Send a letter to the address that one wants to have."""
+    limits = door_of(here.request).limits
+    try:
+        limits.log_in(limits.address(here.request), here.user.email)
+        limits.letter(limits.address(here.request))
+        await proofs.change_email(here.ctx, here.actor, email, present_for_email)
+    except (Invalid, Conflict, WrongPassword, TooMany) as wrong:
+        form = _marked(wrong, {"email": email}, "present_for_email")
+        return await account_page(here, email=form, status=_status(wrong))
+    return here.go("/account", _("A letter is on its way to the new address: open the link in it."))
+
+
+def _marked(wrong: VoltyardError, typed: Mapping[str, str], field: str = "present") -> shells.Form:
+    """Return the form with what is wrong; a wrong password is wrong where it was typed."""
+    if isinstance(wrong, WrongPassword):
+        return shells.Form(typed, {field: _("that is not your present password")})
+    return refused(typed, wrong)
+
+
+def _status(wrong: VoltyardError) -> int:
+    # Whoever types a wrong password here is logged in all the same.
+    return 422 if isinstance(wrong, WrongPassword) else status_of(type(wrong))
+
+
+@router.post("/account/sessions/{session_id}/end")
+async def end_session(here: Here, session_id: str) -> Response:
+    """Log one browser out."""
+    await here.work(accounts.end_session, session_id)
+    return here.go("/account", _("That browser is logged out."))
+
+
+@router.post("/account/sessions/end")
+async def end_sessions(here: Here) -> Response:
+    """Log all other browsers out."""
+    await here.work(accounts.end_sessions, _secret(here), here.ctx.settings.secret_key())
+    return here.go("/account", _("All your other browsers are logged out."))

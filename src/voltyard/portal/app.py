@@ -25,6 +25,7 @@ from voltyard.portal import (
     dashboard,
     live,
     locations,
+    proofs,
     runs,
     session,
     transactions,
@@ -35,6 +36,7 @@ from voltyard.web.doorway import furnish, larger
 
 ROOMS = (
     session,
+    proofs,
     dashboard,
     locations,
     chargers,

@@ -140,3 +140,15 @@ def midnight(now: datetime, zone: tzinfo) -> datetime:
 def month_start(now: datetime, zone: tzinfo) -> datetime:
     """Return the instant at which the local month began."""
     return midnight(now, zone).replace(day=1)
+
+
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("CriOS/", "Chrome"),
+             ("Chrome/", "Chrome"), ("Safari/", "Safari"))  # fmt: skip
+_SYSTEMS = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+            ("Mac OS X", "macOS"), ("Linux", "Linux"))  # fmt: skip
+
+
+def browser(agent: str) -> str:
+    """Return what a browser calls itself in few words, as in ``Firefox, Windows``; empty for nothing."""
+    parts = [next((name for mark, name in marks if mark in agent), "") for marks in (_BROWSERS, _SYSTEMS)]
+    return ", ".join(part for part in parts if part) or agent.partition("/")[0][:40]

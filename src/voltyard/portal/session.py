@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
 from starlette.requests import Request
@@ -12,7 +12,8 @@ from voltyard.accounts.service import WrongPassword, log_in, log_out
 from voltyard.kernel.actor import ANYONE
 from voltyard.kernel.errors import TooMany
 from voltyard.kernel.limits import SESSION_DAYS
-from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Shell, refused
+from voltyard.kernel.settings import Settings, SignUp
+from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Shell, read_flash, refused
 from voltyard.web.auth import COOKIE, MaybeSignedIn
 from voltyard.web.door import door_of
 from voltyard.web.doorway import GuardedRoute
@@ -34,7 +35,18 @@ async def show(request: Request, caller: MaybeSignedIn, next: str = "/") -> Resp
     if caller is not None:
         return RedirectResponse(safe_next(next), 303)
     shell: Shell = request.app.state.shell
-    return shell.bare(request, "login.html", form=BLANK, next=safe_next(next))
+    return shell.bare(
+        request, "login.html", form=BLANK, next=safe_next(next), **ways_in(shell.ctx.settings, request)
+    )
+
+
+def ways_in(settings: Settings, request: Request) -> dict[str, Any]:
+    """Return what the log-in page offers beside a password."""
+    return {
+        "may_sign_up": settings.sign_up is SignUp.OPEN and settings.sends_mail,
+        "keeps_mail": settings.keeps_mail,
+        "flash": read_flash(request),
+    }
 
 
 @router.post("/login")
@@ -49,11 +61,20 @@ async def enter(
     door = door_of(request)
     try:
         door.limits.log_in(door.limits.address(request), email)
-        user, secret = await log_in(shell.ctx, email, password)
+        user, secret = await log_in(
+            shell.ctx,
+            email,
+            password,
+            address=door.limits.address(request),
+            agent=request.headers.get("user-agent", ""),
+        )
     except (WrongPassword, TooMany) as wrong:
         form = refused({"email": email}, wrong)
         status = status_of(type(wrong))
-        response = shell.bare(request, "login.html", status=status, form=form, next=safe_next(next))
+        offered = ways_in(shell.ctx.settings, request)
+        response = shell.bare(
+            request, "login.html", status=status, form=form, next=safe_next(next), **offered
+        )
         response.headers.update(headers_of(wrong))
         return response
     sent_on = RedirectResponse(safe_next(next), 303)

@@ -104,7 +104,24 @@ class Shell:
             "now": self.ctx.clock.now(),
             "flash": None,
         }
-        return HTMLResponse(self.render(name, "en", frame | values), status, PAGE_HEADERS)
+        response = HTMLResponse(self.render(name, "en", frame | values), status, PAGE_HEADERS)
+        if values.get("flash"):
+            response.delete_cookie(FLASH_COOKIE)
+        return response
+
+    def go(self, address: str, said: str = "") -> Response:
+        """Send a browser on after a form, with a word, in its language, of what was done."""
+        response = RedirectResponse(address, 303)
+        if said:
+            response.set_cookie(
+                FLASH_COOKIE,
+                base64.urlsafe_b64encode(json.dumps({"tone": "good", "text": said}).encode()).decode(),
+                max_age=60,
+                httponly=True,
+                samesite="lax",
+                secure=self.ctx.settings.is_https,
+            )
+        return response
 
 
 def _in_locale(show: Callable[[float | None, str], str], language: str) -> Callable[[float | None], str]:
@@ -178,7 +195,7 @@ class Visit:
             "now": self.now,
             "path": self.request.url.path,
             "query": self.request.query_params,
-            "flash": _read_flash(self.request),
+            "flash": read_flash(self.request),
         }
         response = HTMLResponse(
             self.shell.render(name, self.user.language, frame | values), status, PAGE_HEADERS
@@ -189,21 +206,11 @@ class Visit:
 
     def go(self, address: str, said: str = "") -> Response:
         """Send the browser on after a form, with a word of what was done."""
-        response = RedirectResponse(address, 303)
-        if said:
-            text = json.dumps({"tone": "good", "text": self.text(said)}).encode()
-            response.set_cookie(
-                FLASH_COOKIE,
-                base64.urlsafe_b64encode(text).decode(),
-                max_age=60,
-                httponly=True,
-                samesite="lax",
-                secure=self.ctx.settings.is_https,
-            )
-        return response
+        return self.shell.go(address, self.text(said) if said else "")
 
 
-def _read_flash(request: Request) -> dict[str, str] | None:
+def read_flash(request: Request) -> dict[str, str] | None:
+    """Return the word of what was done that the page before left."""
     try:
         said = json.loads(base64.urlsafe_b64decode(request.cookies[FLASH_COOKIE]))
         return {"tone": "good", "text": str(said["text"])}

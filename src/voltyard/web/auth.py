@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection, Request
 
 from voltyard.accounts import service as accounts
 from voltyard.accounts.service import User
-from voltyard.kernel.actor import ANYONE, Actor
+from voltyard.kernel.actor import ANYONE, Actor, Kind
 from voltyard.kernel.context import Context
 from voltyard.kernel.errors import Unauthenticated, VoltyardError
 from voltyard.kernel.log import logger
@@ -61,11 +61,12 @@ async def recognise(door: Door, shown: Credential) -> Caller:
 
 
 async def _note_token_use(door: Door, actor: Actor) -> None:
-    """Note when a token was used, seldom enough to cost nothing; no request fails for it."""
+    """Note when a token or a browser was used, seldom enough to cost nothing; no request fails for it."""
     if not actor.token_id or not door.noted_tokens.is_new(actor.token_id, door.ctx.clock.monotonic()):
         return
     try:
-        await door.ctx.db.work(actor, accounts.note_token_use, actor.token_id)
+        note = accounts.note_token_use if actor.kind is Kind.TOKEN else accounts.note_session_use
+        await door.ctx.db.work(actor, note, actor.token_id)
     except VoltyardError as wrong:
         logger("web").warning("use of a token not noted", code=wrong.code())
 

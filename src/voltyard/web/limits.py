@@ -21,6 +21,7 @@ from voltyard.kernel.limits import LOGINS_PER_MINUTE_MAX, REQUESTS_PER_MINUTE_MA
 
 KEYS_MAX = 20_000
 STREAMS_PER_USER_MAX = 32
+LETTERS_PER_MINUTE_MAX = 5
 LOGINS_ADDRESSES_MAX = 10
 """A person's bucket lets this many addresses try as often as each may, so that one cannot empty it."""
 NEIGHBOURS_V6 = 64
@@ -86,6 +87,7 @@ class Limits:
         self._requests = Buckets(requests_per_minute)
         self._logins = Buckets(logins_per_minute)
         self._logins_of_person = Buckets(logins_per_minute * LOGINS_ADDRESSES_MAX)
+        self._letters = Buckets(LETTERS_PER_MINUTE_MAX)
         self._streams: Counter[str] = Counter()
 
     def request(self, who: str) -> tuple[Left, dict[str, str]]:
@@ -107,6 +109,12 @@ class Limits:
             left = self._logins_of_person.take(email.strip().lower()[:254], now_s)
         if not left.is_allowed:
             raise TooMany("too many attempts to log in: wait a moment", retry_after_s=left.retry_after_s)
+
+    def letter(self, address: str) -> None:
+        """Count a letter that somebody has written to an address that they name. Raises: TooMany."""
+        left = self._letters.take(address, self._clock.monotonic())
+        if not left.is_allowed:
+            raise TooMany("too many letters were asked for: wait a moment", retry_after_s=left.retry_after_s)
 
     @contextmanager
     def stream(self, user_id: str) -> Iterator[None]:

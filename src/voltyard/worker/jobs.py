@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from voltyard.accounts.letters import SendLetter
 from voltyard.cards.events import CardsChanged, CardsWithdrawn
 from voltyard.chargers import after_boot, certificates, firmware, parameters, promises, runs
 from voltyard.chargers.events import ChargerMoved, MessagePromised
@@ -33,6 +34,7 @@ from voltyard.reservations import service as reservations
 from voltyard.reservations.events import ReservationOver, ReservationWithdrawn
 from voltyard.transactions import pending
 from voltyard.transactions.events import AwaitStart
+from voltyard.worker import mail
 
 ACTOR = system("worker")
 
@@ -67,6 +69,7 @@ JOBS: Mapping[type[Message], Do] = MappingProxyType(
         EndRefused: authority.end_refused,
         Attune: authority.attune,
         FreeConnectors: availability.free,
+        SendLetter: mail.send,
     }
 )
 """Every kind of job, and the function of its room that does it."""

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from voltyard.accounts import proofs
 from voltyard.accounts import service as accounts
 from voltyard.chargers import certificates, commands, findings, runs, security, transfers
 from voltyard.chargers import service as chargers
@@ -29,6 +30,7 @@ async def keep_house(ctx: Context) -> None:
     """Do one round of housekeeping, each step in a Work of its own."""
     await ctx.db.work(ACTOR, commands.expire_left_over)
     await ctx.db.work(ACTOR, accounts.forget_old_sessions)
+    await ctx.db.work(ACTOR, proofs.forget_old)
     await ctx.db.work(ACTOR, chargers.forget_old_tries)
     while await ctx.db.work(ACTOR, chargers.forget_left):
         pass

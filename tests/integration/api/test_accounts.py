@@ -3,6 +3,7 @@
 import httpx2
 import pytest
 
+from tests.factories import SYSTEM
 from voltyard.accounts import service as accounts
 from voltyard.kernel.context import Context
 
@@ -82,3 +83,49 @@ async def test_a_cookie_opens_the_door_too(session: httpx2.AsyncClient, owner: P
 async def test_a_session_that_is_over_opens_nothing(session: httpx2.AsyncClient, ctx: Context):
     ctx.clock.advance(31 * 24 * 3600)
     assert (await session.get("/me")).status_code == 401
+
+
+# --- how one gets in ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/me/password", {"present": "a", "password": "b"}),
+        ("POST", "/me/email", {"email": "a@example.com", "present": "b"}),
+        ("GET", "/sessions", None),
+        ("DELETE", "/sessions", None),
+        ("DELETE", "/sessions/ses_1", None),
+    ],
+)
+async def test_nobody_gets_at_how_somebody_gets_in(anonymous: httpx2.AsyncClient, method, path, body):
+    assert (await anonymous.request(method, path, json=body)).status_code == 401
+
+
+async def test_ones_password_is_changed_with_the_present_one(ctx: Context, owner: Person, session):
+    await accounts.put_password(ctx, SYSTEM, owner.user.email, "first password")
+    wrong = await owner.http.post("/me/password", json={"present": "no", "password": "second password"})
+    assert (wrong.status_code, wrong.json()["code"]) == (401, "wrong_password")
+    short = await owner.http.post("/me/password", json={"present": "first password", "password": "x"})
+    assert short.json()["errors"][0]["pointer"] == "/password"
+    good = await owner.http.post(
+        "/me/password", json={"present": "first password", "password": "second password"}
+    )
+    assert good.status_code == 204
+    assert (await accounts.log_in(ctx, owner.user.email, "second password"))[0].id == owner.user.id
+
+
+async def test_another_address_needs_mail(ctx: Context, owner: Person):
+    await accounts.put_password(ctx, SYSTEM, owner.user.email, "first password")
+    answer = await owner.http.post("/me/email", json={"email": "x@example.com", "present": "first password"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_mail")
+
+
+async def test_ones_browsers_are_listed_and_logged_out(owner: Person, stranger: Person, session):
+    (one,) = (await owner.http.get("/sessions")).json()["items"]
+    assert (await stranger.http.get("/sessions")).json()["items"] == []
+    assert (await stranger.http.delete(f"/sessions/{one['id']}")).status_code == 404
+    assert (await owner.http.delete(f"/sessions/{one['id']}")).status_code == 204
+    assert (await session.get("/me")).status_code == 401
+    assert (await owner.http.delete("/sessions")).status_code == 204
+    assert (await owner.http.get("/me")).status_code == 200, "a token stays"

@@ -1,0 +1,260 @@
+"""Proofs that somebody reads the mail of an address: to sign up, for a new password or another address.
+
+A proof is an id and a time until which it counts. The link that is sent is the id with a code that only the
+installation's secret can make, so that nothing in the database, and no job, opens anything. It works once.
+An address is never told whether somebody is registered under it, except by a letter to that address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from voltyard.accounts import letters, proofs_store, service, store
+from voltyard.accounts.secrets import hash_password, is_password, is_same, machine_hash
+from voltyard.accounts.service import EmailTaken, User, WrongPassword, check_password, tidy_email, tidy_name
+from voltyard.kernel.actor import ANYONE, Actor
+from voltyard.kernel.context import Context
+from voltyard.kernel.db import Work
+from voltyard.kernel.errors import Conflict, Invalid
+from voltyard.kernel.ids import is_id, new_id
+from voltyard.kernel.log import logger
+from voltyard.kernel.settings import SignUp
+
+CODE_LENGTH: Final = 40
+LETTERS_MAX: Final = 3
+"""Letters to one address within an hour; more are not sent, whoever asks for them."""
+HOUR: Final = timedelta(hours=1)
+
+
+class ProofKind(StrEnum):
+    """What a proof is for."""
+
+    SIGN_UP = "sign_up"
+    RESET = "reset"
+    CHANGE_EMAIL = "change_email"
+
+
+LASTS: Final = MappingProxyType(
+    {
+        ProofKind.SIGN_UP: timedelta(days=1),
+        ProofKind.RESET: HOUR,
+        ProofKind.CHANGE_EMAIL: timedelta(days=1),
+    }
+)
+
+
+class ProofDead(Conflict):
+    """The link was used already, its time is over, or it was never sent."""
+
+    title = "This link does not work any more"
+
+
+class SignUpClosed(Conflict):
+    """Nobody signs up by themselves here."""
+
+    title = "Nobody can sign up here"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proof that can be used now."""
+
+    id: str
+    kind: ProofKind
+    email: str
+    name: str
+    user_id: str | None
+    language: str
+
+
+def token_of(proof_id: str, key: bytes) -> str:
+    """Return what stands in the link of a proof."""
+    return f"{proof_id}-{machine_hash(f'proof:{proof_id}', key)[:CODE_LENGTH]}"
+
+
+def find(work: Work, token: str, key: bytes, *, is_used: bool = False) -> Proof:
+    """Return the proof of a link; with ``is_used`` for this Work alone, since it works once.
+
+    Raises: ProofDead.
+    """
+    proof_id, _, _ = token.partition("-")
+    is_one = is_id("prf", proof_id)
+    row = proofs_store.find_proof(work, proof_id, is_locked=is_used) if is_one else None
+    if row is None or not is_same(token, token_of(proof_id, key)):
+        raise ProofDead("this link is not one of ours: open the one in the latest letter")
+    if row.used_at is not None or row.until_at <= work.now:
+        raise ProofDead("this link was used already, or its time is over: ask for a new one")
+    return Proof(row.id, ProofKind(row.kind), row.email, row.name, row.user_id, row.language)
+
+
+# --- asking for one -------------------------------------------------------------------------------
+
+
+async def sign_up(ctx: Context, email: str, name: str, language: str = "en") -> None:
+    """Write to somebody who wants an account; to who has one already, that they have.
+
+    Raises: SignUpClosed; NoMail; Invalid for the address.
+    """
+    if ctx.settings.sign_up is SignUp.CLOSED:
+        raise SignUpClosed("nobody can sign up here by themselves: ask whoever runs this installation")
+    letters.require_mail(ctx.settings)
+    await ctx.db.work(ANYONE, _sign_up, tidy_email(email), tidy_name(name), language)
+
+
+def _sign_up(work: Work, email: str, name: str, language: str) -> None:
+    known = store.find_user_by_email(work, email)
+    if known is not None:
+        if _may_write(work, ProofKind.RESET, email):
+            _write(work, ProofKind.RESET, known.email, known.name, known.id, known.language, "have_account")
+    elif _may_write(work, ProofKind.SIGN_UP, email):
+        _write(work, ProofKind.SIGN_UP, email, name, None, language)
+
+
+async def forgot(ctx: Context, email: str) -> None:
+    """Write to somebody who wants a new password, if there is such a person. Raises: NoMail; Invalid."""
+    letters.require_mail(ctx.settings)
+    await ctx.db.work(ANYONE, _forgot, tidy_email(email))
+
+
+def _forgot(work: Work, email: str) -> None:
+    known = store.find_user_by_email(work, email)
+    if known is not None and _may_write(work, ProofKind.RESET, email):
+        _write(work, ProofKind.RESET, known.email, known.name, known.id, known.language)
+
+
+async def change_email(ctx: Context, actor: Actor, email: str, password: str) -> None:
+    """Write to the new address of somebody who wants another one; it counts once its link was opened.
+
+    Raises: NoMail; WrongPassword; Invalid, also for the address that one has already.
+    """
+    letters.require_mail(ctx.settings)
+    tidy = tidy_email(email)
+    row = await ctx.db.read(actor, lambda work: store.find_user(work, actor.subject_id))
+    await _check_own(row, password)
+    assert row is not None
+    if row.email == tidy:
+        raise Invalid("that is your address already", (("/email", "enter another one"),))
+    await ctx.db.work(actor, _change_email, row, tidy)
+
+
+def _change_email(work: Work, row: Any, email: str) -> None:
+    # Whether somebody else has this address already is not told here: the letter would tell it.
+    if store.find_user_by_email(work, email) is None and _may_write(work, ProofKind.CHANGE_EMAIL, email):
+        _write(work, ProofKind.CHANGE_EMAIL, email, row.name, row.id, row.language)
+
+
+async def _check_own(row: Any, password: str) -> None:
+    is_right = await asyncio.to_thread(is_password, password, row.password_hash if row is not None else None)
+    if not is_right:
+        raise WrongPassword("that is not your present password")
+
+
+def _may_write(work: Work, kind: ProofKind, email: str) -> bool:
+    """Say whether one more letter of a kind may go to an address: nobody's inbox is filled by strangers."""
+    is_allowed = proofs_store.count_since(work, kind.value, email, work.now - HOUR) < LETTERS_MAX
+    if not is_allowed:
+        logger("accounts").warning("no more letters to this address for now", kind=kind.value)
+    return is_allowed
+
+
+def _write(
+    work: Work,
+    kind: ProofKind,
+    email: str,
+    name: str,
+    user_id: str | None,
+    language: str,
+    letter: str = "",
+) -> None:
+    proof_id = new_id("prf")
+    proofs_store.insert_proof(
+        work,
+        id=proof_id,
+        kind=kind.value,
+        email=email,
+        name=name,
+        user_id=user_id,
+        language=language,
+        until_at=work.now + LASTS[kind],
+    )
+    letters.write(work, letter or kind.value, email, language, {"name": name}, proof_id=proof_id)
+
+
+# --- using one ------------------------------------------------------------------------------------
+
+
+async def set_password(ctx: Context, token: str, password: str, name: str = "") -> User:
+    """Set the password that a link to sign up or to a new password is for; every browser is logged out.
+
+    Raises: ProofDead; Invalid for a password that is too short; EmailTaken.
+    """
+    check_password(password)
+    # Before the slow part, and again inside the Work that uses it.
+    await ctx.db.read(ANYONE, find, token, ctx.settings.secret_key())
+    hashed = await asyncio.to_thread(hash_password, password)
+    return await ctx.db.work(ANYONE, _set_password, token, ctx.settings.secret_key(), hashed, tidy_name(name))
+
+
+def _set_password(work: Work, token: str, key: bytes, hashed: str, name: str) -> User:
+    proof = find(work, token, key, is_used=True)
+    if proof.kind is ProofKind.CHANGE_EMAIL:
+        raise ProofDead("this link is for another address, not for a password")
+    proofs_store.use_all(work, proof.email, proof.user_id)
+    if proof.user_id is None:
+        return service.insert(work, proof.email, hashed, name or proof.name, language=proof.language)
+    store.set_user(work, proof.user_id, password_hash=hashed)
+    store.delete_sessions_of(work, proof.user_id)
+    person = service.user(work, proof.user_id)
+    letters.write(work, "password_changed", person.email, person.language, {"name": person.name})
+    return person
+
+
+def confirm_email(work: Work, token: str, key: bytes) -> User:
+    """Give a person the address to which a link was sent; the old one is told.
+
+    Raises: ProofDead; EmailTaken.
+    """
+    proof = find(work, token, key, is_used=True)
+    if proof.kind is not ProofKind.CHANGE_EMAIL or proof.user_id is None:
+        raise ProofDead("this link is for a password, not for an address")
+    before = service.user(work, proof.user_id)
+    if store.find_user_by_email(work, proof.email) is not None:
+        raise EmailTaken(email=proof.email)
+    proofs_store.use_all(work, proof.email, proof.user_id)
+    store.set_user(work, proof.user_id, email=proof.email)
+    letters.write(
+        work, "email_changed", before.email, before.language, {"name": before.name, "email": proof.email}
+    )
+    return service.user(work, proof.user_id)
+
+
+async def change_password(ctx: Context, actor: Actor, present: str, password: str, secret: str = "") -> None:
+    """Change one's own password; all other browsers are logged out, the one with this secret is not.
+
+    Raises: WrongPassword; Invalid.
+    """
+    check_password(password)
+    row = await ctx.db.read(actor, lambda work: store.find_user(work, actor.subject_id))
+    await _check_own(row, present)
+    hashed = await asyncio.to_thread(hash_password, password)
+    kept = machine_hash(secret, ctx.settings.secret_key()) if secret else ""
+    await ctx.db.work(actor, _change_password, hashed, kept)
+
+
+def _change_password(work: Work, hashed: str, kept_hash: str) -> None:
+    user_id = work.actor.subject_id
+    store.set_user(work, user_id, password_hash=hashed)
+    store.delete_sessions_of(work, user_id, but=kept_hash)
+    person = service.user(work, user_id)
+    proofs_store.use_all(work, person.email, user_id)
+    letters.write(work, "password_changed", person.email, person.language, {"name": person.name})
+
+
+def forget_old(work: Work) -> int:
+    """Forget proofs that have been over for a while; return how many."""
+    return proofs_store.delete_old(work, work.now - timedelta(days=7))
