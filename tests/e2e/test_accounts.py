@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import email
-import email.policy
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
-from aiosmtpd.smtp import SMTP
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.server import Server
+from tests.postbox import Postbox, open_postbox, text_of
 
 PHONE = {"width": 390, "height": 844}
 NIA, LATER = "nia@example.com", "nia@elsewhere.example"
-
-
-class Postbox:
-    """A mail server on a real socket that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.taken: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's
-        self.taken.put_nowait(envelope)
-        return "250 OK"
-
-    async def next(self, to: str) -> str:
-        """Return the text of the next letter, which goes to this address."""
-        async with asyncio.timeout(20):
-            envelope = await self.taken.get()
-        assert envelope.rcpt_tos == [to]
-        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        body = message.get_body(("plain",))
-        assert body is not None
-        return str(body.get_content())
 
 
 def link(text: str) -> str:
@@ -50,11 +25,16 @@ def link(text: str) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def postbox() -> AsyncIterator[tuple[Postbox, int]]:
-    box, loop = Postbox(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(box, loop=loop), "127.0.0.1", 0)
-    yield box, server.sockets[0].getsockname()[1]
-    server.close()
+async def postbox() -> AsyncIterator[Postbox]:
+    async with open_postbox() as found:
+        yield found
+
+
+async def letter(box: Postbox, to: str) -> str:
+    """Return the text of the next letter, which goes to this address."""
+    envelope, message = await box.next()
+    assert envelope.rcpt_tos == [to]
+    return text_of(message)
 
 
 async def log_in(page: Page, address: str, password: str) -> None:
@@ -65,10 +45,9 @@ async def log_in(page: Page, address: str, password: str) -> None:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_account_from_the_first_letter_to_another_address(
-    browser: Browser, postbox: tuple[Postbox, int], tmp_path: Path
+    browser: Browser, postbox: Postbox, tmp_path: Path
 ):
-    box, port = postbox
-    with Server(tmp_path, smtp_url=f"smtp://127.0.0.1:{port}") as server:
+    with Server(tmp_path, smtp_url=postbox.url) as server:
         server.stop()
         # Letters name the address that people use, which is known only now.
         server.environment["VOLTYARD_PUBLIC_URL"] = server.url
@@ -82,7 +61,7 @@ async def test_an_account_from_the_first_letter_to_another_address(
             await page.get_by_label("E-mail address").fill(f" {NIA.title()}")
             await page.get_by_role("button", name="Send me the link").click()
             await expect(page.get_by_role("heading")).to_have_text("Look into your mail")
-            first = link(await box.next(NIA))
+            first = link(await letter(postbox, NIA))
             await page.goto(first)
             await page.get_by_label("Password").fill("first password of mine")
             await page.get_by_role("button", name="Set the password").click()
@@ -103,10 +82,10 @@ async def test_an_account_from_the_first_letter_to_another_address(
             await mail.get_by_label("Present password").fill("first password of mine")
             await mail.get_by_role("button", name="Send me the link").click()
             await expect(page.get_by_text("A letter is on its way to the new address")).to_be_visible()
-            await page.goto(link(await box.next(LATER)))
+            await page.goto(link(await letter(postbox, LATER)))
             await page.get_by_role("button", name="Use this address").click()
             await expect(page.get_by_text(f"You log in as {LATER}")).to_be_visible()
-            assert LATER in await box.next(NIA)
+            assert LATER in await letter(postbox, NIA)
 
             other = await browser.new_page(viewport=PHONE)
             await other.goto(f"{server.url}/login")
@@ -121,10 +100,10 @@ async def test_an_account_from_the_first_letter_to_another_address(
             await other.get_by_label("E-mail address").fill(LATER)
             await other.get_by_role("button", name="Send me the link").click()
             await expect(other.get_by_text("If there is an account under")).to_be_visible()
-            await other.goto(link(await box.next(LATER)))
+            await other.goto(link(await letter(postbox, LATER)))
             await other.get_by_label("Password").fill("second password of mine")
             await other.get_by_role("button", name="Set the password").click()
-            assert "was changed" in await box.next(LATER)
+            assert "was changed" in await letter(postbox, LATER)
             await page.goto(f"{server.url}/account")
             await expect(page).to_have_url(re.compile("/login"))
             await log_in(other, LATER, "second password of mine")

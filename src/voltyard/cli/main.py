@@ -204,6 +204,13 @@ def demo(
     guarded(lambda: world.run(settings, seed=seed, speed=speed))
 
 
+def typed_password(is_on_stdin: bool) -> str:
+    """Return a password from standard input, or from who sits at the terminal, asked twice."""
+    if is_on_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
 @users.command("add")
 def add_user(
     email: Annotated[str, typer.Argument(help="With which they log in.")],
@@ -217,10 +224,7 @@ def add_user(
     """Add a person with a personal team; print their ids."""
     from voltyard.accounts import service as accounts
 
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    password = typed_password(password_stdin)
     person = in_parts(
         load(data=data),
         lambda ctx: accounts.register(ctx, email, password=password, team=team, is_admin=admin),
@@ -242,10 +246,7 @@ def set_password(
     from voltyard.accounts import service as accounts
     from voltyard.kernel.actor import system
 
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    password = typed_password(password_stdin)
     actor = system("cli")
     person = in_parts(load(data=data), lambda ctx: accounts.put_password(ctx, actor, email, password))
     print(f"the password of {person.email} is set")

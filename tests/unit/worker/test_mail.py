@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import email
-import email.policy
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
+from tests.postbox import Postbox, open_postbox, text_of
 from voltyard.accounts import letters, proofs
 from voltyard.accounts.letters import SendLetter
 from voltyard.kernel.actor import ANYONE
@@ -26,33 +22,10 @@ KINDS = sorted(each.stem for each in Path(mail.__file__).parent.glob("templates/
 VALUES = {"name": "Zoë <b>", "email": "other@example.com"}
 
 
-class Postbox:
-    """A mail server that keeps what it is given, or answers as it is told."""
-
-    def __init__(self) -> None:
-        self.taken: list[Any] = []
-        self.answer = "250 OK"
-        self.of_address = "250 OK"
-
-    # The names are those by which aiosmtpd looks for them.
-
-    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, to: str, _options: Any) -> str:  # noqa: N802
-        if self.of_address.startswith("250"):
-            envelope.rcpt_tos.append(to)
-        return self.of_address
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        if self.answer.startswith("250"):
-            self.taken.append(envelope)
-        return self.answer
-
-
 @pytest.fixture
-async def box() -> AsyncIterator[tuple[Postbox, str]]:
-    postbox, loop = Postbox(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(postbox, loop=loop), "127.0.0.1", 0)
-    yield postbox, f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
+async def box() -> AsyncIterator[Postbox]:
+    async with open_postbox() as found:
+        yield found
 
 
 def by(ctx: Context, url: str) -> Context:
@@ -80,19 +53,16 @@ def test_every_letter_has_a_subject_a_text_and_a_page(sqlite_ctx: Context, kind:
         assert link in html
 
 
-async def test_a_letter_reaches_a_mail_server(sqlite_ctx: Context, box):
-    postbox, url = box
-    await send(by(sqlite_ctx, url), SendLetter("reset", "zoe@example.com", "en", VALUES, new_id("prf")))
-    (taken,) = postbox.taken
+async def test_a_letter_reaches_a_mail_server(sqlite_ctx: Context, box: Postbox):
+    letter = SendLetter("reset", "zoe@example.com", "en", VALUES, new_id("prf"))
+    await send(by(sqlite_ctx, box.url), letter)
+    taken, message = await box.next()
     assert (taken.mail_from, taken.rcpt_tos) == ("y@charge.example", ["zoe@example.com"])
-    message = email.message_from_bytes(taken.content, policy=email.policy.default)
     assert (message["From"], message["To"]) == ("Yard <y@charge.example>", "zoe@example.com")
     assert message["Subject"] == "A new password for Voltyard"
     assert message["Auto-Submitted"] == "auto-generated"
     for kind in ("plain", "html"):
-        body = message.get_body((kind,))
-        assert body is not None
-        assert "https://charge.example/proofs/prf_" in body.get_content()
+        assert "https://charge.example/proofs/prf_" in text_of(message, kind)
 
 
 @pytest.mark.parametrize(
@@ -107,21 +77,25 @@ async def test_a_letter_reaches_a_mail_server(sqlite_ctx: Context, box):
 async def test_what_is_refused_for_good_is_not_tried_again(
     sqlite_ctx: Context, box, answer, of_address, wrong
 ):
-    postbox, url = box
-    postbox.answer, postbox.of_address = answer, of_address
+    box.answer, box.of_address = answer, of_address
     with pytest.raises(wrong):
-        await send(by(sqlite_ctx, url), SendLetter("reset", "zoe@example.com", "en", VALUES, new_id("prf")))
-    assert postbox.taken == []
+        await send(
+            by(sqlite_ctx, box.url), SendLetter("reset", "zoe@example.com", "en", VALUES, new_id("prf"))
+        )
+    assert box.taken.empty()
 
 
 async def test_a_server_that_is_away_or_knows_no_tls_gets_no_password(sqlite_ctx: Context, box):
-    postbox, url = box
     letter = SendLetter("reset", "zoe@example.com", "en", VALUES, new_id("prf"))
-    for wrong in ("smtp://127.0.0.1:1", url.replace("//", "//me:secret@"), url.replace("smtp:", "smtps:")):
+    for wrong in (
+        "smtp://127.0.0.1:1",
+        box.url.replace("//", "//me:secret@"),
+        box.url.replace("smtp:", "smtps:"),
+    ):
         with pytest.raises(MailUnavailable) as refused:
             await send(by(sqlite_ctx, wrong), letter)
         assert "secret" not in str(refused.value)
-    assert postbox.taken == []
+    assert box.taken.empty()
 
 
 async def test_without_a_server_letters_stay_here_or_are_refused(sqlite_ctx: Context):
