@@ -24,6 +24,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_letters")),
     )
     op.create_table(
+        "factors",
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("secret_sealed", sa.Text(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("confirmed_at", UtcTime(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_factors_user_id")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_factors")),
+    )
+    op.create_table(
         "proofs",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -42,6 +52,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_proofs_until_at"), ["until_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_proofs_user_id"), ["user_id"], unique=False)
 
+    op.create_table(
+        "recovery_codes",
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("code_hash", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_recovery_codes_user_id")),
+        sa.PrimaryKeyConstraint("user_id", "code_hash", name=op.f("pk_recovery_codes")),
+    )
     with op.batch_alter_table("sessions", schema=None) as batch_op:
         batch_op.add_column(sa.Column("address", sa.String(length=64), server_default="", nullable=False))
         batch_op.add_column(sa.Column("agent", sa.String(length=300), server_default="", nullable=False))

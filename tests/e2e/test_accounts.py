@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
+import pyotp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -108,7 +110,71 @@ async def test_an_account_from_the_first_letter_to_another_address(
             await expect(page).to_have_url(re.compile("/login"))
             await log_in(other, LATER, "second password of mine")
             await expect(other).to_have_url(f"{server.url}/")
+            assert "other browsers" not in await other.content()
+
+            await other.goto(f"{server.url}/account")
+            await other.get_by_role("link", name="Set it up").click()
+            await other.get_by_text("I cannot scan it").click()
+            totp = pyotp.TOTP(await other.locator("[data-copied]").inner_text())
+            await other.get_by_label("Code").fill("000000")
+            await other.get_by_role("button", name="Turn it on").click()
+            await expect(other.get_by_text("That is not what your phone shows now")).to_be_visible()
+            await other.get_by_label("Code").fill(totp.now())
+            await other.get_by_role("button", name="Turn it on").click()
+            codes = await other.locator(".recovery li").all_inner_texts()
+            assert len(codes) == 10
+            assert "needs a code" in await letter(postbox, LATER)
+            await other.get_by_role("link", name="I have written them down").click()
+            await other.get_by_role("button", name="Log out", exact=True).last.click()
+            await log_in(other, LATER, "second password of mine")
+            await expect(other.get_by_role("heading")).to_have_text("Enter the code")
+            await other.get_by_label("Code").fill("123456")
+            await other.get_by_role("button", name="Log in").click()
+            await expect(other.get_by_text("That code does not count")).to_be_visible()
+            await other.get_by_label("Code").fill(codes[0])
+            await other.get_by_role("button", name="Log in").click()
+            await expect(other).to_have_url(f"{server.url}/")
+            await other.goto(f"{server.url}/account")
+            await expect(other.get_by_text("9 recovery codes are left")).to_be_visible()
             await other.close()
+        finally:
+            await page.close()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_letter_of_the_inbox_leads_to_an_account_also_where_browsers_tell_little(
+    browser: Browser, tmp_path: Path
+):
+    with Server(tmp_path, smtp_url="inbox:", public_url="http://localhost:1") as server:
+        server.stop()
+        server.environment["VOLTYARD_PUBLIC_URL"] = f"http://localhost:{server.http_port}"
+        server.port = ("--http-port", str(server.http_port))
+        server.start()
+        page = await browser.new_page(viewport=PHONE)
+        try:
+            here = f"http://localhost:{server.http_port}"
+            await page.goto(f"{here}/signup")
+            await page.get_by_label("Your name").fill("Nia")
+            await page.get_by_label("E-mail address").fill(NIA)
+            await page.get_by_role("button", name="Send me the link").click()
+            row = page.get_by_role("link", name=NIA)
+            await page.get_by_role("link", name="the letters are in the inbox").click()
+            async with asyncio.timeout(20):
+                while not await row.count():
+                    await page.reload()
+            await row.click()
+            async with page.expect_popup() as popup:
+                await page.frame_locator("iframe").get_by_role("link", name="Choose a password").click()
+            opened = await popup.value
+            await opened.get_by_label("Password").fill("first password of mine")
+            await opened.get_by_role("button", name="Set the password").click()
+            await expect(opened.get_by_text("Your password is set")).to_be_visible()
+            # A browser of a house without TLS, at the machine's own address, tells where a form comes from
+            # by its Origin alone.
+            response = await opened.goto(f"{here}/proofs/nothing")
+            assert response is not None
+            assert response.headers["referrer-policy"] == "same-origin"
+            await opened.close()
         finally:
             await page.close()
 
@@ -118,8 +184,14 @@ async def test_only_who_sits_at_the_machine_sees_its_inbox(tmp_path: Path):
     with Server(tmp_path, smtp_url="inbox:") as server:
         async with httpx2.AsyncClient(base_url=server.url) as http:
             assert (await http.get("/inbox")).status_code == 200
-            for far in ("192.0.2.7", "2001:db8::7"):
-                assert (await http.get("/inbox", headers={"X-Forwarded-For": far})).status_code == 404
+            for told in (
+                {"X-Forwarded-For": "192.0.2.7"},
+                {"X-Forwarded-For": "127.0.0.1"},
+                {"X-Real-IP": "192.0.2.7"},
+                {"Via": "1.1 proxy"},
+                {"Host": "evil.example"},
+            ):
+                assert (await http.get("/inbox", headers=told)).status_code == 404
     with Server(tmp_path / "none") as server:
         async with httpx2.AsyncClient(base_url=server.url) as http:
             assert (await http.get("/inbox")).status_code == 404

@@ -17,14 +17,17 @@ from typing import Any, Final
 from voltyard.accounts import letters, proofs_store, service, store
 from voltyard.accounts.secrets import hash_password, is_password, is_same, machine_hash
 from voltyard.accounts.service import EmailTaken, User, WrongPassword, check_password, tidy_email, tidy_name
-from voltyard.kernel.actor import ANYONE, Actor
+from voltyard.kernel import jobs
+from voltyard.kernel.actor import ANYONE, Actor, system
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Conflict, Invalid
 from voltyard.kernel.ids import is_id, new_id
 from voltyard.kernel.log import logger
 from voltyard.kernel.settings import SignUp
+from voltyard.kernel.wire import Message
 
+ACTOR: Final = system("accounts")
 CODE_LENGTH: Final = 40
 LETTERS_MAX: Final = 3
 """Letters to one address within an hour; more are not sent, whoever asks for them."""
@@ -95,6 +98,19 @@ def find(work: Work, token: str, key: bytes, *, is_used: bool = False) -> Proof:
 # --- asking for one -------------------------------------------------------------------------------
 
 
+class ProofAsked(Message, frozen=True):
+    """Job: somebody asked for a letter to this address; what is in it depends on who is registered there.
+
+    Looked up by a job, so that whoever asks cannot tell by how long it takes.
+    """
+
+    kind: ProofKind
+    email: str
+    name: str
+    language: str
+    user_id: str = ""
+
+
 async def sign_up(ctx: Context, email: str, name: str, language: str = "en") -> None:
     """Write to somebody who wants an account; to who has one already, that they have.
 
@@ -103,28 +119,14 @@ async def sign_up(ctx: Context, email: str, name: str, language: str = "en") -> 
     if ctx.settings.sign_up is SignUp.CLOSED:
         raise SignUpClosed("nobody can sign up here by themselves: ask whoever runs this installation")
     letters.require_mail(ctx.settings)
-    await ctx.db.work(ANYONE, _sign_up, tidy_email(email), tidy_name(name), language)
-
-
-def _sign_up(work: Work, email: str, name: str, language: str) -> None:
-    known = store.find_user_by_email(work, email)
-    if known is not None:
-        if _may_write(work, ProofKind.RESET, email):
-            _write(work, ProofKind.RESET, known.email, known.name, known.id, known.language, "have_account")
-    elif _may_write(work, ProofKind.SIGN_UP, email):
-        _write(work, ProofKind.SIGN_UP, email, name, None, language)
+    asked = ProofAsked(ProofKind.SIGN_UP, tidy_email(email), tidy_name(name), language)
+    await ctx.db.work(ANYONE, jobs.enqueue, asked)
 
 
 async def forgot(ctx: Context, email: str) -> None:
     """Write to somebody who wants a new password, if there is such a person. Raises: NoMail; Invalid."""
     letters.require_mail(ctx.settings)
-    await ctx.db.work(ANYONE, _forgot, tidy_email(email))
-
-
-def _forgot(work: Work, email: str) -> None:
-    known = store.find_user_by_email(work, email)
-    if known is not None and _may_write(work, ProofKind.RESET, email):
-        _write(work, ProofKind.RESET, known.email, known.name, known.id, known.language)
+    await ctx.db.work(ANYONE, jobs.enqueue, ProofAsked(ProofKind.RESET, tidy_email(email), "", "en"))
 
 
 async def change_email(ctx: Context, actor: Actor, email: str, password: str) -> None:
@@ -139,13 +141,27 @@ async def change_email(ctx: Context, actor: Actor, email: str, password: str) ->
     assert row is not None
     if row.email == tidy:
         raise Invalid("that is your address already", (("/email", "enter another one"),))
-    await ctx.db.work(actor, _change_email, row, tidy)
+    asked = ProofAsked(ProofKind.CHANGE_EMAIL, tidy, row.name, row.language, row.id)
+    await ctx.db.work(actor, jobs.enqueue, asked)
 
 
-def _change_email(work: Work, row: Any, email: str) -> None:
-    # Whether somebody else has this address already is not told here: the letter would tell it.
-    if store.find_user_by_email(work, email) is None and _may_write(work, ProofKind.CHANGE_EMAIL, email):
-        _write(work, ProofKind.CHANGE_EMAIL, email, row.name, row.id, row.language)
+async def answer(ctx: Context, asked: ProofAsked) -> None:
+    """Write the letter that somebody asked for, if one is due."""
+    await ctx.db.work(ACTOR, _answer, asked)
+
+
+def _answer(work: Work, asked: ProofAsked) -> None:
+    known = store.find_user_by_email(work, asked.email)
+    kind = ProofKind.RESET if known is not None and asked.kind is ProofKind.SIGN_UP else asked.kind
+    is_for_somebody = kind is ProofKind.RESET
+    # An address that somebody else has is nobody's new one, and a stranger's password is not set anew.
+    if is_for_somebody is (known is None) or not _may_write(work, kind, asked.email):
+        return
+    if known is not None:
+        letter = "have_account" if asked.kind is ProofKind.SIGN_UP else ""
+        _write(work, kind, known.email, known.name, known.id, known.language, letter)
+    else:
+        _write(work, kind, asked.email, asked.name, asked.user_id or None, asked.language)
 
 
 async def _check_own(row: Any, password: str) -> None:
@@ -215,11 +231,13 @@ def _set_password(work: Work, token: str, key: bytes, hashed: str, name: str) ->
 
 
 def confirm_email(work: Work, token: str, key: bytes) -> User:
-    """Give a person the address to which a link was sent; the old one is told.
+    """Take the address to which a link was sent, as the one who asked for it; the old one is told.
 
-    Raises: ProofDead; EmailTaken.
+    Raises: ProofDead, also for somebody else's link; EmailTaken.
     """
     proof = find(work, token, key, is_used=True)
+    if proof.user_id != work.actor.subject_id:
+        raise ProofDead("this link is for another account: log in to that one, and open it again")
     if proof.kind is not ProofKind.CHANGE_EMAIL or proof.user_id is None:
         raise ProofDead("this link is for a password, not for an address")
     before = service.user(work, proof.user_id)
@@ -253,6 +271,12 @@ def _change_password(work: Work, hashed: str, kept_hash: str) -> None:
     person = service.user(work, user_id)
     proofs_store.use_all(work, person.email, user_id)
     letters.write(work, "password_changed", person.email, person.language, {"name": person.name})
+
+
+def is_dead(work: Work, proof_id: str, /) -> bool:
+    """Say whether a link need not be sent any more: it was used, or its time is over."""
+    row = proofs_store.find_proof(work, proof_id, is_locked=False)
+    return row is None or row.used_at is not None or row.until_at <= work.now
 
 
 def forget_old(work: Work) -> int:

@@ -25,9 +25,14 @@ def find_proof(work: Work, proof_id: str, *, is_locked: bool) -> Row | None:
 
 
 def count_since(work: Work, kind: str, email: str, since: datetime) -> int:
-    """Count the proofs of a kind that were made for an address."""
+    """Count the proofs of a kind that were made for an address and never used."""
     query = sa.select(sa.func.count()).select_from(proofs)
-    wanted = query.where(proofs.c.kind == kind, proofs.c.email == email, proofs.c.created_at > since)
+    wanted = query.where(
+        proofs.c.kind == kind,
+        proofs.c.email == email,
+        proofs.c.created_at > since,
+        proofs.c.used_at.is_(None),
+    )
     return int(work.value(wanted) or 0)
 
 

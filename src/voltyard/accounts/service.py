@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from voltyard.accounts import store
+from voltyard.accounts import proofs_store, store
 from voltyard.accounts.secrets import hash_password, is_password, machine_hash, new_secret
 from voltyard.kernel.actor import ANYONE, Actor, Kind
 from voltyard.kernel.context import Context
@@ -16,7 +17,10 @@ from voltyard.kernel.errors import Conflict, Invalid, NotFound, Unauthenticated
 from voltyard.kernel.ids import check, new_id
 from voltyard.kernel.limits import SESSION_DAYS
 
-EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+|[^@\s]{1,64}@localhost")
+_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}(?:\.{_LABEL})+|localhost)")
+"""RFC 5321 §4.1.2 without quoted parts: one spelling for one mailbox, and no list of them."""
 EMAIL_LENGTH_MAX = 254
 NAME_LENGTH_MAX = 120
 PASSWORD_LENGTH_MIN = 10
@@ -72,7 +76,11 @@ class Token:
 def tidy_email(email: str) -> str:
     """Return an e-mail address in the form we store. Raises: Invalid."""
     tidy = email.strip().lower()
-    if not EMAIL.fullmatch(tidy) or len(tidy) > EMAIL_LENGTH_MAX or not tidy.isprintable():
+    front, _, domain = tidy.rpartition("@")
+    if front.isascii() and not domain.isascii():
+        with suppress(UnicodeError):
+            tidy = f"{front}@{domain.encode('idna').decode()}"
+    if not EMAIL.fullmatch(tidy) or len(tidy) > EMAIL_LENGTH_MAX:
         raise Invalid("that is not an e-mail address", (("/email", "write it as name@example.com"),))
     return tidy
 
@@ -193,15 +201,33 @@ def set_preferences(
 async def log_in(
     ctx: Context, email: str, password: str, *, address: str = "", agent: str = ""
 ) -> tuple[User, str]:
-    """Check a password and open a session; return the person and the secret for the cookie.
+    """Check a password and open a session, asking for no code; ``factors.log_in`` is for doors.
 
-    ``address`` and ``agent`` are where it was done and with what.
+    Raises: WrongPassword, without telling which of the two was wrong.
+    """
+    row = await check_login(ctx, email, password)
+    return await open_session(ctx, row, address=address, agent=agent)
+
+
+async def check_login(ctx: Context, email: str, password: str) -> store.Row:
+    """Return who has this address and password.
+
     Raises: WrongPassword, without telling which of the two was wrong.
     """
     row = await ctx.db.read(ANYONE, _find_by_login, email)
     is_right = await asyncio.to_thread(is_password, password, row.password_hash if row else None)
     if row is None or not is_right:
         raise WrongPassword
+    return row
+
+
+async def open_session(
+    ctx: Context, row: store.Row, *, address: str = "", agent: str = ""
+) -> tuple[User, str]:
+    """Open a session for who was found out to be this; return the person and the secret for the cookie.
+
+    ``address`` and ``agent`` are where it was done and with what. Raises: WrongPassword.
+    """
     secret = new_secret("vys")
     hashed = machine_hash(secret, ctx.settings.secret_key())
     person = await ctx.db.work(
@@ -293,6 +319,8 @@ def _put_password(work: Work, email: str, hashed: str) -> User:
     person = user_by_email(work, email)
     store.set_user(work, person.id, password_hash=hashed)
     store.delete_sessions_of(work, person.id)
+    # Nor may a letter that somebody else asked for open anything.
+    proofs_store.use_all(work, person.email, person.id)
     return person
 
 

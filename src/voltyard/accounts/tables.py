@@ -66,6 +66,25 @@ proofs = sa.Table(
     sa.Column("used_at", UtcTime),
 )
 
+# The phone that makes codes for somebody; it counts once it is confirmed.
+factors = sa.Table(
+    "factors",
+    metadata,
+    sa.Column("user_id", sa.ForeignKey("users.id"), primary_key=True),
+    sa.Column("secret_sealed", sa.Text, nullable=False),
+    # The half minute of the code that was used last: none before it counts again.
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("confirmed_at", UtcTime),
+)
+
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("user_id", sa.ForeignKey("users.id"), primary_key=True),
+    sa.Column("code_hash", sa.String(64), primary_key=True),
+)
+
 # What an installation without a mail server would have sent.
 letters = sa.Table(
     "letters",

@@ -252,6 +252,20 @@ def set_password(
     print(f"the password of {person.email} is set")
 
 
+@users.command("factor-off")
+def turn_factor_off(
+    email: Annotated[str, typer.Argument(help="Of the person who has lost phone and recovery codes.")],
+    data: Data = None,
+) -> None:
+    """Turn a person's second factor off."""
+    from voltyard.accounts import factors
+    from voltyard.kernel.actor import system
+
+    actor = system("cli")
+    person = in_parts(load(data=data), lambda ctx: ctx.db.work(actor, factors.put_off, email))
+    print(f"the second factor of {person.email} is off")
+
+
 @tokens.command("add")
 def add_token(
     email: Annotated[str, typer.Argument(help="Of the person for whom it acts.")],

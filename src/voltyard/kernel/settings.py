@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     """Which roles this process plays: ``all`` or names with commas."""
     smtp_url: SecretStr | None = None
     """``smtp://user:password@host:587``, ``smtps://`` for TLS from the start; unset means no mail.
+    ``smtp`` has to take STARTTLS unless it is on this machine; ``?tls=off`` at the end lets it go without.
     ``inbox:`` keeps letters for who sits at this machine, at ``/inbox``: for trying things out."""
     mail_from: str = ""
     """Whom letters come from, as in ``Voltyard <chargers@example.com>``; empty: as ``public_url`` says."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import segno
 from fastapi import APIRouter, Form
 from starlette.responses import Response
 
-from voltyard.accounts import proofs
+from voltyard.accounts import factors, proofs
 from voltyard.accounts import service as accounts
+from voltyard.accounts.factors import FactorIsOn, WrongCode
 from voltyard.accounts.service import WrongPassword
 from voltyard.kernel.errors import Conflict, Invalid, TooMany, VoltyardError
 from voltyard.portal import shell as shells
@@ -31,6 +33,7 @@ async def account_page(
     token: shells.Form = BLANK,
     password: shells.Form = BLANK,
     email: shells.Form = BLANK,
+    factor: shells.Form = BLANK,
     secret: str = "",
     status: int = 200,
 ) -> Response:
@@ -45,6 +48,8 @@ async def account_page(
         tokens=await here.read(accounts.list_tokens),
         password=password,
         email=email,
+        factor=factor,
+        factor_state=await here.read(factors.state),
         sends_mail=here.ctx.settings.sends_mail,
         sessions=await here.read(accounts.list_sessions, _secret(here), here.ctx.settings.secret_key()),
     )
@@ -111,6 +116,7 @@ async def revoke_token(here: Here, token_id: str) -> Response:
 
 @router.get("/account/password")
 @router.get("/account/email")
+@router.get("/account/factor/off")
 async def lead_back(here: Here) -> Response:
     """Lead who loads the page anew after a refusal back to the account."""
     return here.go("/account")
@@ -166,3 +172,53 @@ async def end_sessions(here: Here) -> Response:
     """Log all other browsers out."""
     await here.work(accounts.end_sessions, _secret(here), here.ctx.settings.secret_key())
     return here.go("/account", _("All your other browsers are logged out."))
+
+
+# --- the second factor ----------------------------------------------------------------------------
+
+
+@router.get("/account/factor")
+async def show_factor(here: Here) -> Response:
+    """Show what to tell one's phone."""
+    return await _factor_page(here, BLANK)
+
+
+async def _factor_page(here: Visit, form: shells.Form, status: int = 200) -> Response:
+    try:
+        setup = await here.work(factors.begin, here.ctx.settings.secret_key())
+    except FactorIsOn:
+        return here.go("/account#factor")
+    picture = segno.make(setup.uri, error="m").svg_data_uri(scale=5, border=4, dark="#000", light="#fff")
+    response = here.page("factor.html", status=status, form=form, setup=setup, picture=picture, codes=())
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@router.post("/account/factor")
+async def confirm_factor(here: Here, code: Text = "") -> Response:
+    """Turn the second factor on with a first code, and show the recovery codes, this once."""
+    limits = door_of(here.request).limits
+    try:
+        limits.log_in(limits.address(here.request), here.user.email)
+        codes = await here.work(factors.confirm, code, here.ctx.settings.secret_key())
+    except WrongCode:
+        form = shells.Form({}, {"code": _("that is not what your phone shows now: try the next one")})
+        return await _factor_page(here, form, 422)
+    except TooMany as wrong:
+        return await _factor_page(here, refused({}, wrong), status_of(TooMany))
+    response = here.page("factor.html", form=BLANK, setup=None, picture="", codes=codes)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@router.post("/account/factor/off")
+async def turn_factor_off(here: Here, present_for_factor: Text = "") -> Response:
+    """Turn the second factor off."""
+    limits = door_of(here.request).limits
+    try:
+        limits.log_in(limits.address(here.request), here.user.email)
+        await factors.turn_off(here.ctx, here.actor, present_for_factor)
+    except (WrongPassword, Conflict, TooMany) as wrong:
+        form = _marked(wrong, {}, "present_for_factor")
+        return await account_page(here, factor=form, status=_status(wrong))
+    return here.go("/account#factor", _("The second factor is off."))

@@ -38,7 +38,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_S = 5
 RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "trace", "errors"})
 PARTS_OF_A_REQUEST = frozenset({"body", "query", "path", "header", "cookie"})
-SECRET_IN_PATH = re.compile(r"(/files/(?:up|down)/)[^/]+")
+SECRET_IN_PATH = re.compile(r"(/files/(?:up|down)/|/proofs/)[^/]+")
 
 Render = Callable[[Request, VoltyardError], Response]
 
@@ -166,7 +166,7 @@ def trace_of(request: Request) -> str:
 
 
 def path_of(request: Request) -> str:
-    """Return the path of a request as it may be written down: without the token of a charger's file."""
+    """Return the path of a request as it may be written down: without the token of a file or a letter."""
     return SECRET_IN_PATH.sub(r"\1***", request.url.path)
 
 

@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from voltyard.accounts import proofs
 from voltyard.accounts.letters import SendLetter
+from voltyard.accounts.proofs import ProofAsked
 from voltyard.cards.events import CardsChanged, CardsWithdrawn
 from voltyard.chargers import after_boot, certificates, firmware, parameters, promises, runs
 from voltyard.chargers.events import ChargerMoved, MessagePromised
@@ -69,6 +71,7 @@ JOBS: Mapping[type[Message], Do] = MappingProxyType(
         EndRefused: authority.end_refused,
         Attune: authority.attune,
         FreeConnectors: availability.free,
+        ProofAsked: proofs.answer,
         SendLetter: mail.send,
     }
 )

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiosmtplib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -68,8 +68,12 @@ def render(letter: SendLetter, settings: Settings) -> tuple[str, str, str]:
 async def send(ctx: Context, job: SendLetter) -> None:
     """Send a letter. Raises: MailUnavailable, LetterRefused."""
     settings = ctx.settings
+    if job.proof_id:
+        is_dead = await ctx.db.read(ACTOR, proofs.is_dead, job.proof_id)
+        if is_dead:
+            return  # nobody needs a link that is dead on arrival
     if settings.smtp_url is None:
-        raise LetterRefused("this installation sends no e-mail any more: set VOLTYARD_SMTP_URL")
+        raise MailUnavailable("this process sends no e-mail: set VOLTYARD_SMTP_URL")
     subject, text, html = render(job, settings)
     if settings.keeps_mail:
         await ctx.db.work(ACTOR, letters.keep, job.to, subject, text, html)
@@ -78,44 +82,58 @@ async def send(ctx: Context, job: SendLetter) -> None:
     name, sender = parseaddr(settings.sender)
     user, _, domain = sender.rpartition("@")
     message["From"] = Address(name, user, domain)
-    message["To"] = job.to
+    message["To"] = Address(addr_spec=job.to)
     message["Subject"] = subject
     message["Date"] = format_datetime(ctx.clock.now())
-    message["Message-ID"] = make_msgid(domain=domain)
+    # The same on each try, so that a mailbox that was given it twice can tell.
+    message["Message-ID"] = f"<{job.proof_id}@{domain}>" if job.proof_id else make_msgid(domain=domain)
     # Out-of-office machines answer nobody (RFC 3834 §5).
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)
     message.add_alternative(html, subtype="html")
-    await _hand_over(settings.smtp_url.get_secret_value(), sender, message)
+    await _hand_over(settings.smtp_url.get_secret_value(), sender, job.to, message)
     logger("mail").info("a letter was sent", kind=job.kind)
 
 
-async def _hand_over(url: str, sender: str, message: EmailMessage) -> None:
+async def _hand_over(url: str, sender: str, to: str, message: EmailMessage) -> None:
     parts = urlsplit(url)
+    host = parts.hostname or ""
+    client = aiosmtplib.SMTP(
+        hostname=host,
+        port=parts.port or PORTS[parts.scheme],
+        use_tls=parts.scheme == "smtps",
+        start_tls=parts.scheme == "smtp" and needs_tls(host, parts.query),
+        tls_context=ssl.create_default_context(),
+        timeout=TIMEOUT_S,
+    )
     try:
-        await aiosmtplib.send(
-            message,
-            sender=sender,
-            hostname=parts.hostname,
-            port=parts.port or PORTS[parts.scheme],
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            use_tls=parts.scheme == "smtps",
-            # None takes STARTTLS where the server offers it; a password never goes without.
-            start_tls=None if parts.scheme == "smtp" and not parts.password else parts.scheme == "smtp",
-            tls_context=ssl.create_default_context(),
-            timeout=TIMEOUT_S,
-        )
+        async with client:
+            if parts.username:
+                await client.login(unquote(parts.username), unquote(parts.password or ""))
+            await client.send_message(message, sender=sender, recipients=[to])
     except aiosmtplib.SMTPRecipientsRefused as wrong:
         if all(each.code >= REFUSED_FOR_GOOD for each in wrong.recipients):
             raise LetterRefused("the mail server refuses the address") from wrong
         raise MailUnavailable("the mail server asks to be tried later") from wrong
-    except aiosmtplib.SMTPAuthenticationError as wrong:
-        # Somebody has to set it right, and then the letter shall go.
-        raise MailUnavailable("the mail server does not let us log in: check VOLTYARD_SMTP_URL") from wrong
-    except aiosmtplib.SMTPResponseException as wrong:
+    except aiosmtplib.SMTPDataError as wrong:
         if wrong.code >= REFUSED_FOR_GOOD:
             raise LetterRefused(f"the mail server refuses the letter with {wrong.code}") from wrong
         raise MailUnavailable(f"the mail server asks to be tried later, with {wrong.code}") from wrong
+    except ValueError as wrong:
+        raise LetterRefused("this letter cannot be written as mail") from wrong
     except (aiosmtplib.SMTPException, OSError) as wrong:
-        raise MailUnavailable(f"the mail server could not be reached: {type(wrong).__name__}") from wrong
+        # Also a password or a sender that is refused: somebody has to set it right, and then it shall go.
+        raise MailUnavailable(
+            f"the mail server could not be used ({type(wrong).__name__}): check VOLTYARD_SMTP_URL"
+        ) from wrong
+
+
+def needs_tls(host: str, query: str) -> bool:
+    """Say whether a mail server has to speak TLS before it is told anything.
+
+    One on this machine need not; ``?tls=off`` or ``?tls=required`` at the end of its address say otherwise.
+    """
+    wanted = dict(parse_qsl(query)).get("tls", "")
+    if wanted in {"off", "required"}:
+        return wanted == "required"
+    return host not in {"localhost", "127.0.0.1", "::1"}

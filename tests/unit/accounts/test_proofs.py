@@ -11,7 +11,7 @@ import pytest
 from tests.factories import SYSTEM, make_user
 from voltyard.accounts import proofs, service
 from voltyard.accounts.letters import NoMail, SendLetter
-from voltyard.accounts.proofs import LASTS, LETTERS_MAX, ProofDead, ProofKind, SignUpClosed
+from voltyard.accounts.proofs import LASTS, LETTERS_MAX, ProofAsked, ProofDead, ProofKind, SignUpClosed
 from voltyard.accounts.service import EmailTaken, WrongPassword
 from voltyard.kernel.actor import ANYONE
 from voltyard.kernel.context import Context
@@ -29,8 +29,20 @@ def house(ctx: Context) -> Context:
     return replace(ctx, settings=ctx.settings.keeping_mail())
 
 
+async def answered(ctx: Context) -> None:
+    """Do what a worker does with what was asked for."""
+    rows = await ctx.db.read(
+        SYSTEM,
+        lambda work: list(work.rows(jobs.select().where(jobs.c.kind == "ProofAsked").order_by(jobs.c.id))),
+    )
+    for row in rows:
+        await proofs.answer(ctx, decode(row.body, ProofAsked))
+        await ctx.db.work(SYSTEM, lambda work, row=row: work.run(jobs.delete().where(jobs.c.id == row.id)))
+
+
 async def letters(ctx: Context) -> list[SendLetter]:
     """Return the letters that wait to be sent, oldest first."""
+    await answered(ctx)
     rows = await ctx.db.read(
         SYSTEM,
         lambda work: list(work.rows(jobs.select().where(jobs.c.kind == "SendLetter").order_by(jobs.c.id))),
@@ -45,6 +57,14 @@ async def link(ctx: Context) -> str:
 
 async def read(ctx: Context, token: str) -> Any:
     return await ctx.db.read(ANYONE, proofs.find, token, ctx.settings.secret_key())
+
+
+async def test_what_is_asked_for_is_the_same_whoever_is_registered(house: Context):
+    person = await make_user(house)
+    for address in (person.user.email, NEW):
+        await proofs.forgot(house, address)
+    rows = await house.db.read(SYSTEM, lambda work: list(work.rows(jobs.select().order_by(jobs.c.id))))
+    assert [row.kind for row in rows] == ["ProofAsked", "ProofAsked"]
 
 
 async def test_whoever_reads_the_letter_gets_an_account_once(house: Context):
@@ -81,9 +101,9 @@ async def test_who_has_an_account_is_told_so_by_letter_only(house: Context):
 
 async def test_a_forgotten_password_is_set_anew_and_every_browser_logged_out(house: Context):
     person = await make_user(house)
+    other = await _session(house, person)
     await proofs.forgot(house, person.user.email)
     token = await link(house)
-    other = await _session(house, person)
     await proofs.set_password(house, token, WORDS)
     with pytest.raises(Unauthenticated):
         await house.db.read(ANYONE, service.actor_of_session, other, house.settings.secret_key())
@@ -141,6 +161,7 @@ async def test_what_is_no_link_of_ours_is_dead(house: Context):
 async def test_nobodys_inbox_is_filled(house: Context, clock):
     for _ in range(LETTERS_MAX + 2):
         await proofs.sign_up(house, NEW, "Nia")
+        await answered(house)
     assert len(await letters(house)) == LETTERS_MAX
     clock.advance(3_600)
     await proofs.sign_up(house, NEW, "Nia")
@@ -159,12 +180,16 @@ async def test_another_address_counts_once_its_letter_was_read_and_the_old_one_i
     token = await link(house)
     with pytest.raises(ProofDead):
         await proofs.set_password(house, token, WORDS)
-    changed = await house.db.work(ANYONE, proofs.confirm_email, token, house.settings.secret_key())
+    stranger = await make_user(house)
+    for actor in (ANYONE, stranger.actor):
+        with pytest.raises(ProofDead):
+            await house.db.work(actor, proofs.confirm_email, token, house.settings.secret_key())
+    changed = await house.db.work(person.actor, proofs.confirm_email, token, house.settings.secret_key())
     assert changed.email == NEW
     told = (await letters(house))[-1]
     assert (told.kind, told.to, told.values["email"]) == ("email_changed", person.user.email, NEW)
     with pytest.raises(ProofDead):
-        await house.db.work(ANYONE, proofs.confirm_email, token, house.settings.secret_key())
+        await house.db.work(person.actor, proofs.confirm_email, token, house.settings.secret_key())
 
 
 async def test_an_address_that_somebody_took_meanwhile_is_not_taken_twice(house: Context):
@@ -174,7 +199,7 @@ async def test_an_address_that_somebody_took_meanwhile_is_not_taken_twice(house:
     token = await link(house)
     await service.register(house, NEW, password=None)
     with pytest.raises(EmailTaken):
-        await house.db.work(ANYONE, proofs.confirm_email, token, house.settings.secret_key())
+        await house.db.work(person.actor, proofs.confirm_email, token, house.settings.secret_key())
     before = len(await letters(house))
     await proofs.change_email(house, person.actor, NEW, "first password")
     assert len(await letters(house)) == before, "nor is it told who has it"
@@ -209,8 +234,38 @@ async def test_where_no_mail_is_sent_or_nobody_may_sign_up_it_is_refused(ctx: Co
         await proofs.change_email(ctx, person.actor, NEW, "x")
 
 
+async def test_who_gets_a_password_from_the_installation_has_no_open_links(house: Context):
+    person = await make_user(house)
+    await service.put_password(house, SYSTEM, person.user.email, "first password")
+    await proofs.change_email(house, person.actor, NEW, "first password")
+    token = await link(house)
+    await service.put_password(house, SYSTEM, person.user.email, "second password")
+    with pytest.raises(ProofDead):
+        await read(house, token)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a1,victim@x.com", "x<victim@x.com>", "(foo)victim@x.com", "victim@x.com(a1)", "victim@x.com>", "a@b",
+        "g:victim@x.com;", "=?utf-8?q?a?=<victim@x.com>", "a..b@x.com", ".a@x.com", "a@-x.com", "a b@x.com",
+        '"a b"@x.com', "a@x..com", f"{'a' * 65}@x.com", "ü@x.com",
+    ],
+)  # fmt: skip
+def test_one_mailbox_has_one_spelling(address: str):
+    with pytest.raises(Invalid):
+        service.tidy_email(address)
+
+
+def test_addresses_as_people_have_them():
+    for address in ("a.b+c@x-y.example.com", "O'Neill@x.com", "me@localhost"):
+        assert service.tidy_email(f" {address} ") == address.lower()
+    assert service.tidy_email("zoe@bücher.example") == "zoe@xn--bcher-kva.example"
+
+
 async def test_old_proofs_are_forgotten(house: Context, clock):
     await proofs.sign_up(house, NEW, "Nia")
+    await answered(house)
     clock.advance((LASTS[ProofKind.SIGN_UP] + timedelta(days=7)).total_seconds())
     assert await house.db.work(SYSTEM, proofs.forget_old) == 0
     clock.advance(1)
