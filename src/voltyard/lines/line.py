@@ -120,6 +120,8 @@ class Line:
             self.woken(is_changed=True)
         elif self._connection is not None:
             self._connection.woken()
+            if self._connection.blocked:  # somebody may have decided about it
+                self._connection.spawn(self._look_again(self._connection))
 
     def found(self, *, is_away: bool) -> None:
         """The charger is here, or has been away for a while; called now and then."""

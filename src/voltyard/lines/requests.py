@@ -276,7 +276,9 @@ async def _move_a_file(request: _Request) -> Done:
             status="refused",
             note="unfit_address",
         )
-    return await _pass_on(request)
+    # What was judged is what is sent: of a name that stands twice, a charger might take the other one.
+    judged = msgspec.json.encode(what)
+    return await _ask(request, ByHand(request.call.action, judged.decode()))
 
 
 async def _ask(request: _Request, ask: Ask, note: str = "", priority: Priority | None = None) -> Done:

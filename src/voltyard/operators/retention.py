@@ -6,29 +6,62 @@ that nobody waits for, starts and stops by age only.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from voltyard.chargers import calls
+from voltyard.kernel.actor import system
+from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
 from voltyard.operators import deliveries_store
 from voltyard.operators import retention_store as store
 
+ACTOR: Final = system("retention")
 STEP: Final = 5_000
+RECENT: Final = timedelta(hours=1)
+"""What is no older than this stays, however large the log: one silent operator must not cost all others
+theirs.
+"""
 
 
-def prune(work: Work, *, days: int, bytes_max: int) -> int:
-    """Forget some of the calls that are too old or too many; return how many, 0 when none are left to forget.
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """Calls that may go because the log is too large, oldest first."""
 
-    The log may stay larger than ``bytes_max`` where only starts and stops are left that somebody waits for.
+    numbers: tuple[int, ...]
+
+
+def find_spare(work: Work, *, bytes_max: int) -> Spare:
+    """Return what goes next if the log takes more room than this; nothing where it does not.
+
+    The log may stay larger where only starts and stops are left that somebody waits for, and what was said
+    within the last hour. Only looks: what is found may be searched for long in a large log.
     """
-    if old := calls.forget_old(work, days=days):
-        return old
-    free = store.first_free(work, STEP)
+    if calls.size(work) <= bytes_max:  # at most that much: what lies before gaps counts as well
+        return Spare(())
+    before_at = work.now - RECENT
+    free = store.first_free(work, STEP, before_at=before_at)
     owed = store.count_before(work, free[0] if free else None)
     if calls.size(work, first=free[0] if free else None, beside=owed) <= bytes_max:
-        return 0
-    return calls.forget(work, free or store.first_owed_readings(work, STEP))
+        return Spare(())
+    return Spare(tuple(free or store.first_owed_readings(work, STEP, before_at=before_at)))
+
+
+def drop(work: Work, spare: Spare) -> int:
+    """Forget what was found; return how many. What an operator is told meanwhile does not need it."""
+    return calls.forget(work, spare.numbers)
+
+
+async def prune(ctx: Context, *, days: int, bytes_max: int) -> None:
+    """Forget the calls that are too old, then those that are too many, in bites that hold nobody up."""
+    while await ctx.db.work(ACTOR, calls.forget_old, days=days):
+        pass
+    while True:
+        spare = await ctx.db.read(ACTOR, find_spare, bytes_max=bytes_max)
+        if not spare.numbers:
+            return
+        await ctx.db.work(ACTOR, drop, spare)
 
 
 def forget_deliveries(work: Work, *, days: int, bytes_max: int) -> int:

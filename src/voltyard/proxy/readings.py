@@ -1,18 +1,18 @@
 """Edits inside what a charger measured: values that an operator did not choose, times that cannot be right.
 
 MeterValues and the ``transactionData`` of StopTransaction have the same shape. Whatever is kept stays byte
-for byte as it was; values that are signed are always kept, since a signature covers what stands around it,
-too.
+for byte as it was; a reading with a value that is signed is left alone, since the signature may cover what
+stands around it, too.
 
 Invariants (property tests of the same names):
-what is kept stays as it was · a signed value is always kept · nothing chosen changes nothing
+what is kept stays as it was · a signed reading stays as it was · nothing chosen changes nothing
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -30,7 +30,6 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 class _Value(msgspec.Struct, rename="camel"):
     context: Any = None
-    format: Any = None
     measurand: Any = None
     phase: Any = None
 
@@ -59,7 +58,7 @@ class Choice:
             told = _VALUE.decode(raw)
         except (msgspec.DecodeError, RecursionError):
             return True
-        if told.format == "SignedData" or told.context in _KEPT:
+        if told.context in _KEPT:
             return True
         chosen = self.aligned if told.context == _CLOCK else self.sampled
         if chosen is None:
@@ -93,7 +92,7 @@ def chosen(payload: bytes, field: str, choice: Choice) -> bytes | None:
 
 def _chosen(measured: bytes, choice: Choice) -> bytes | None:
     values = _list(value(measured, "sampledValue"))
-    if not values:
+    if not values or _is_signed(measured):
         return measured
     kept = [each for each in values if choice.wants(each)]
     if len(kept) == len(values):
@@ -101,15 +100,24 @@ def _chosen(measured: bytes, choice: Choice) -> bytes | None:
     return replaced(measured, {"sampledValue": b"[%b]" % b",".join(kept)}) if kept else None
 
 
+def _is_signed(measured: bytes) -> bool:
+    """Say whether a reading may be signed, so that nothing around its values is touched either."""
+    return b"SignedData" in measured
+
+
 def retimed(payload: bytes, field: str, mended: Callable[[datetime], datetime]) -> bytes:
     """Return the message with other times of its readings: what ``mended`` makes of each that can be read."""
 
     def edit(measured: bytes) -> bytes:
         told_at = instant(value(measured, "timestamp"))
-        if told_at is None:
+        if told_at is None or _is_signed(measured):
             return measured
         at = mended(told_at)
-        return measured if at == told_at else replaced(measured, {"timestamp": msgspec.json.encode(at)})
+        return (
+            measured
+            if at == told_at
+            else replaced(measured, {"timestamp": msgspec.json.encode(at.astimezone(UTC))})
+        )
 
     found = _edited(payload, field, edit)
     assert found is not None  # nothing was left out

@@ -151,6 +151,8 @@ class Saying:
         off = self.at - last if last is not None and not self.is_likely(last) else timedelta(0)
 
         def mended(told_at: datetime) -> datetime:
+            if self.is_likely(told_at):
+                return told_at  # its clock was right by then, or was still
             try:
                 at = told_at + off
             except OverflowError:

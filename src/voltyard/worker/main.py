@@ -35,8 +35,7 @@ async def keep_house(ctx: Context) -> None:
     while await ctx.db.work(ACTOR, chargers.forget_left):
         pass
     kept = {"days": ctx.settings.call_log_days, "bytes_max": int(ctx.settings.call_log_gib * GIB)}
-    while await ctx.db.work(ACTOR, retention.prune, **kept):
-        pass  # in bites, so that nobody waits long for the writer
+    await retention.prune(ctx, **kept)
     while await ctx.db.work(ACTOR, retention.forget_deliveries, **kept):
         pass
     await transfers.forget_old(ctx)

@@ -15,6 +15,7 @@ from tests.unit.sim.driving import profile
 from voltyard.chargers import parameters
 from voltyard.kernel.context import Context
 from voltyard.lines import requests
+from voltyard.ocpp.frames import Call
 from voltyard.ocpp.v16 import actions
 from voltyard.operators import limits, store
 from voltyard.operators.deliveries import DeliveryStatus
@@ -250,6 +251,24 @@ async def test_no_operator_sends_a_charger_where_it_should_not_go(scene: Scene, 
     assert (row.status, row.note) == ("refused", ("unfit_address",))
     await asked(scene, back, action, **REQUESTS[action])
     assert len(scene.asked) == 1
+
+
+async def test_a_charger_is_sent_where_was_judged_and_nowhere_else(scene: Scene, back: Backoffice):
+    """Of a name that stands twice in a message, a charger might take the one that was not looked at."""
+    await scene.online(back, consents=("diagnostics",))
+    scene.asked.clear()
+    raw = b'{"location":"http://192.168.1.1/x","location":"https://example.com/d","retries":2}'
+    stand_in = scene.line(back_link(scene))._connection._stand_in
+    call = Call(b'"1"', "GetDiagnostics", raw)
+    connection = scene.line(back_link(scene))._connection
+    await connection._requests.carry_out(connection.link, stand_in, call, lambda _effects: None)
+    (asked_for,) = scene.asked
+    assert asked_for == ByHand("GetDiagnostics", '{"location":"https://example.com/d","retries":2}')
+
+
+def back_link(scene: Scene) -> str:
+    (link_id,) = scene.lines._lines
+    return link_id
 
 
 async def test_for_a_charger_that_is_away_the_answer_is_a_refusal(scene: Scene, back: Backoffice):

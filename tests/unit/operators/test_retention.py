@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from tests.factories import SYSTEM, make_charger, make_location
 from voltyard.chargers import calls
-from voltyard.operators import deliveries, retention, service, serving
+from voltyard.chargers import service as chargers
+from voltyard.operators import deliveries, deliveries_store, retention, service, serving
+from voltyard.operators.retention import RECENT
 from voltyard.operators.service import Wanted
 from voltyard.operators.serving import Record
 from voltyard.speech import Beat, Heard, Role
@@ -21,8 +24,11 @@ async def say(ctx, charger, *actions: str) -> list[int]:
     return await ctx.db.work(SYSTEM, calls.log, heard)
 
 
-async def prune(ctx, rows_max: int = 10**9, days: int = 30) -> int:
-    return await ctx.db.work(SYSTEM, retention.prune, days=days, bytes_max=rows_max * ROW)
+async def prune(ctx, rows_max: int) -> int:
+    """Take one bite out of a log in which nothing is recent, and return how many calls it held."""
+    ctx.clock.advance(RECENT.total_seconds() + 1)
+    spare = await ctx.db.read(SYSTEM, retention.find_spare, bytes_max=rows_max * ROW)
+    return await ctx.db.work(SYSTEM, retention.drop, spare)
 
 
 async def left(ctx, charger) -> list[int]:
@@ -73,8 +79,32 @@ async def test_age_takes_all(ctx, clock, linked):
     charger, _, _ = linked
     await say(ctx, charger, START, METER, STOP)
     clock.advance(30 * 86_400 + 1)
-    assert await prune(ctx) == 3
+    await retention.prune(ctx, days=30, bytes_max=10**12)
     assert await left(ctx, charger) == []
+
+
+async def test_what_was_said_within_the_hour_stays_however_large_the_log(ctx, clock, linked, monkeypatch):
+    monkeypatch.setattr(retention, "STEP", 2)
+    charger, _, other = linked
+    await say(ctx, charger, METER, METER, METER)
+    await say(ctx, other, METER, METER, METER)
+    clock.advance(RECENT.total_seconds() + 1)
+    mine, others = await say(ctx, charger, METER), await say(ctx, other, METER)
+    await retention.prune(ctx, days=30, bytes_max=0)
+    assert (await left(ctx, charger), await left(ctx, other)) == (mine, others)
+
+
+async def test_an_operator_of_where_the_charger_stood_before_holds_nothing_back(ctx, linked):
+    charger, _, _ = linked
+    await say(ctx, charger, START, STOP)
+    await ctx.db.work(SYSTEM, chargers.unlink, charger.location_id, charger.id)
+    assert await prune(ctx, 0) == 2
+
+
+def test_what_is_open_is_found_by_its_index():
+    """A bound list would hide from SQLite that the index of what is open holds all of it."""
+    query = sa.select(deliveries_store.deliveries.c.call_number).where(deliveries_store.IS_OPEN)
+    assert "IN ('retrying', 'held', 'parked')" in str(query)
 
 
 async def test_what_an_operator_refused_stays_as_long_as_it_can_be_told_again(ctx, linked):

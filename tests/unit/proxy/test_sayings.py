@@ -106,6 +106,11 @@ def test_one_reading_that_cannot_be_is_of_when_it_was_heard(first: str) -> None:
     assert times_of(told.with_likely_times(told.payload)) == ["2026-03-01T12:00:00Z", "2026-03-01T11:00:00Z"]
 
 
+def test_a_time_that_can_be_is_left_alone_whatever_stands_beside_it() -> None:
+    told = saying({"meterValue": readings("2026-03-01T10:00:00Z", "1970-01-01T00:00:10Z")})
+    assert times_of(told.with_likely_times(told.payload)) == ["2026-03-01T10:00:00Z", "2026-03-01T12:00:00Z"]
+
+
 def test_no_time_is_too_far_off_to_be_mended() -> None:
     told = saying({"meterValue": readings("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")})
     assert times_of(told.with_likely_times(told.payload)) == ["2026-03-01T12:00:00Z"] * 2

@@ -92,10 +92,7 @@ async def test_what_is_refused_for_good_is_not_tried_again(
     box.answer, box.of_address = answer, of_address
     letter = SendLetter("reset", "zoe@example.com", "en", VALUES, await proof(sqlite_ctx))
     with pytest.raises(wrong):
-        await send(
-            by(sqlite_ctx, box.url),
-            SendLetter("reset", "zoe@example.com", "en", VALUES, await proof(sqlite_ctx)),
-        )
+        await send(by(sqlite_ctx, box.url), letter)
     assert box.taken.empty()
 
 
