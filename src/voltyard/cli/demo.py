@@ -371,6 +371,7 @@ def _tell(settings: Settings, ports: app.Ports) -> None:
 
   Portal    http://localhost:{ports.http}
   API       http://localhost:{ports.http}/api/v1/docs
+  Letters   http://localhost:{ports.http}/inbox, where what would be sent by e-mail is kept
   Chargers  ws://localhost:{ports.ocpp}/ocpp/IDENTITY{over_tls}
 
   Log in as                                          password
