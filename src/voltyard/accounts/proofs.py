@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from voltyard.accounts import letters, proofs_store, service, store
-from voltyard.accounts.secrets import hash_password, is_password, is_same, machine_hash
-from voltyard.accounts.service import EmailTaken, User, WrongPassword, check_password, tidy_email, tidy_name
+from voltyard.accounts.secrets import hash_password, is_same, machine_hash
+from voltyard.accounts.service import EmailTaken, User, check_password, tidy_email, tidy_name
 from voltyard.kernel import jobs
 from voltyard.kernel.actor import ANYONE, Actor, system
 from voltyard.kernel.context import Context
@@ -24,7 +24,7 @@ from voltyard.kernel.db import Work
 from voltyard.kernel.errors import Conflict, Invalid
 from voltyard.kernel.ids import is_id, new_id
 from voltyard.kernel.log import logger
-from voltyard.kernel.settings import SignUp
+from voltyard.kernel.settings import Settings, SignUp
 from voltyard.kernel.wire import Message
 
 ACTOR: Final = system("accounts")
@@ -90,7 +90,7 @@ def find(work: Work, token: str, key: bytes, *, is_used: bool = False) -> Proof:
     row = proofs_store.find_proof(work, proof_id, is_locked=is_used) if is_one else None
     if row is None or not is_same(token, token_of(proof_id, key)):
         raise ProofDead("this link is not one of ours: open the one in the latest letter")
-    if row.used_at is not None or row.until_at <= work.now:
+    if _is_over(work, row):
         raise ProofDead("this link was used already, or its time is over: ask for a new one")
     return Proof(row.id, ProofKind(row.kind), row.email, row.name, row.user_id, row.language)
 
@@ -111,14 +111,24 @@ class ProofAsked(Message, frozen=True):
     user_id: str = ""
 
 
+def may_sign_up(settings: Settings) -> bool:
+    """Say whether people can make accounts by themselves."""
+    return settings.sign_up is SignUp.OPEN and settings.sends_mail
+
+
+def require_sign_up(settings: Settings) -> None:
+    """Refuse who cannot make an account by themselves, and say who can. Raises: SignUpClosed; NoMail."""
+    if settings.sign_up is SignUp.CLOSED:
+        raise SignUpClosed("nobody can sign up here by themselves: ask whoever runs this installation")
+    letters.require_mail(settings)
+
+
 async def sign_up(ctx: Context, email: str, name: str, language: str = "en") -> None:
     """Write to somebody who wants an account; to who has one already, that they have.
 
     Raises: SignUpClosed; NoMail; Invalid for the address.
     """
-    if ctx.settings.sign_up is SignUp.CLOSED:
-        raise SignUpClosed("nobody can sign up here by themselves: ask whoever runs this installation")
-    letters.require_mail(ctx.settings)
+    require_sign_up(ctx.settings)
     asked = ProofAsked(ProofKind.SIGN_UP, tidy_email(email), tidy_name(name), language)
     await ctx.db.work(ANYONE, jobs.enqueue, asked)
 
@@ -136,9 +146,7 @@ async def change_email(ctx: Context, actor: Actor, email: str, password: str) ->
     """
     letters.require_mail(ctx.settings)
     tidy = tidy_email(email)
-    row = await ctx.db.read(actor, lambda work: store.find_user(work, actor.subject_id))
-    await _check_own(row, password)
-    assert row is not None
+    row = await service.require_password(ctx, actor, password)
     if row.email == tidy:
         raise Invalid("that is your address already", (("/email", "enter another one"),))
     asked = ProofAsked(ProofKind.CHANGE_EMAIL, tidy, row.name, row.language, row.id)
@@ -162,12 +170,6 @@ def _answer(work: Work, asked: ProofAsked) -> None:
         _write(work, kind, known.email, known.name, known.id, known.language, letter)
     else:
         _write(work, kind, asked.email, asked.name, asked.user_id or None, asked.language)
-
-
-async def _check_own(row: Any, password: str) -> None:
-    is_right = await asyncio.to_thread(is_password, password, row.password_hash if row is not None else None)
-    if not is_right:
-        raise WrongPassword("that is not your present password")
 
 
 def _may_write(work: Work, kind: ProofKind, email: str) -> bool:
@@ -222,7 +224,7 @@ def _set_password(work: Work, token: str, key: bytes, hashed: str, name: str) ->
         raise ProofDead("this link is for another address, not for a password")
     proofs_store.use_all(work, proof.email, proof.user_id)
     if proof.user_id is None:
-        return service.insert(work, proof.email, hashed, name or proof.name, language=proof.language)
+        return service.add_user(work, proof.email, hashed, name or proof.name, language=proof.language)
     store.set_user(work, proof.user_id, password_hash=hashed)
     store.delete_sessions_of(work, proof.user_id)
     person = service.user(work, proof.user_id)
@@ -251,23 +253,21 @@ def confirm_email(work: Work, token: str, key: bytes) -> User:
     return service.user(work, proof.user_id)
 
 
-async def change_password(ctx: Context, actor: Actor, present: str, password: str, secret: str = "") -> None:
-    """Change one's own password; all other browsers are logged out, the one with this secret is not.
+async def change_password(ctx: Context, actor: Actor, present: str, password: str) -> None:
+    """Change one's own password; all browsers are logged out but the one in which it is done.
 
     Raises: WrongPassword; Invalid.
     """
     check_password(password)
-    row = await ctx.db.read(actor, lambda work: store.find_user(work, actor.subject_id))
-    await _check_own(row, present)
+    await service.require_password(ctx, actor, present)
     hashed = await asyncio.to_thread(hash_password, password)
-    kept = machine_hash(secret, ctx.settings.secret_key()) if secret else ""
-    await ctx.db.work(actor, _change_password, hashed, kept)
+    await ctx.db.work(actor, _change_password, hashed)
 
 
-def _change_password(work: Work, hashed: str, kept_hash: str) -> None:
+def _change_password(work: Work, hashed: str) -> None:
     user_id = work.actor.subject_id
     store.set_user(work, user_id, password_hash=hashed)
-    store.delete_sessions_of(work, user_id, but=kept_hash)
+    service.end_sessions(work)
     person = service.user(work, user_id)
     proofs_store.use_all(work, person.email, user_id)
     letters.write(work, "password_changed", person.email, person.language, {"name": person.name})
@@ -276,7 +276,11 @@ def _change_password(work: Work, hashed: str, kept_hash: str) -> None:
 def is_dead(work: Work, proof_id: str, /) -> bool:
     """Say whether a link need not be sent any more: it was used, or its time is over."""
     row = proofs_store.find_proof(work, proof_id, is_locked=False)
-    return row is None or row.used_at is not None or row.until_at <= work.now
+    return row is None or _is_over(work, row)
+
+
+def _is_over(work: Work, row: Any) -> bool:
+    return row.used_at is not None or bool(row.until_at <= work.now)
 
 
 def forget_old(work: Work) -> int:

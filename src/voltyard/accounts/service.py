@@ -108,8 +108,9 @@ async def register(
     if password is not None:
         check_password(password)
     hashed = await asyncio.to_thread(hash_password, password) if password is not None else None
-    person = tidy_name(name) or tidy.partition("@")[0]
-    return await ctx.db.work(ANYONE, _register, tidy, hashed, person, tidy_name(team), is_admin)
+    return await ctx.db.work(
+        ANYONE, add_user, tidy, hashed, tidy_name(name), team=tidy_name(team), is_admin=is_admin
+    )
 
 
 def check_password(password: str) -> None:
@@ -121,13 +122,7 @@ def check_password(password: str) -> None:
         )
 
 
-def _register(
-    work: Work, email: str, password_hash: str | None, name: str, team: str, is_admin: bool
-) -> User:
-    return insert(work, email, password_hash, name, team=team, is_admin=is_admin)
-
-
-def insert(
+def add_user(
     work: Work,
     email: str,
     password_hash: str | None,
@@ -137,7 +132,7 @@ def insert(
     is_admin: bool = False,
     language: str = "en",
 ) -> User:
-    """Add a person with a personal team, for who has checked that they may. Raises: EmailTaken."""
+    """Add a person with a personal team, named by the address if by nothing else. Raises: EmailTaken."""
     name = name or email.partition("@")[0]
     if store.find_user_by_email(work, email) is not None:
         raise EmailTaken(email=email)
@@ -198,17 +193,6 @@ def set_preferences(
     return user(work, work.actor.subject_id)
 
 
-async def log_in(
-    ctx: Context, email: str, password: str, *, address: str = "", agent: str = ""
-) -> tuple[User, str]:
-    """Check a password and open a session, asking for no code; ``factors.log_in`` is for doors.
-
-    Raises: WrongPassword, without telling which of the two was wrong.
-    """
-    row = await check_login(ctx, email, password)
-    return await open_session(ctx, row, address=address, agent=agent)
-
-
 async def check_login(ctx: Context, email: str, password: str) -> store.Row:
     """Return who has this address and password.
 
@@ -218,6 +202,15 @@ async def check_login(ctx: Context, email: str, password: str) -> store.Row:
     is_right = await asyncio.to_thread(is_password, password, row.password_hash if row else None)
     if row is None or not is_right:
         raise WrongPassword
+    return row
+
+
+async def require_password(ctx: Context, actor: Actor, password: str) -> store.Row:
+    """Return the one who acts, if this is their password. Raises: WrongPassword."""
+    row = await ctx.db.read(actor, store.find_user, actor.subject_id)
+    is_right = await asyncio.to_thread(is_password, password, row.password_hash if row else None)
+    if row is None or not is_right:
+        raise WrongPassword("that is not your present password")
     return row
 
 
@@ -278,11 +271,11 @@ class Session:
     is_this: bool
 
 
-def list_sessions(work: Work, secret: str = "", key: bytes = b"") -> list[Session]:
-    """Return the browsers of the one who acts, the latest first; ``secret`` tells which one is asking."""
-    own = machine_hash(secret, key) if secret else ""
+def list_sessions(work: Work) -> list[Session]:
+    """Return the browsers of the one who acts, the latest first."""
+    own = work.actor.token_id
     return [
-        Session(row.id, row.created_at, row.seen_at, row.address, row.agent, row.secret_hash == own)
+        Session(row.id, row.created_at, row.seen_at, row.address, row.agent, row.id == own)
         for row in store.sessions_of(work, work.actor.subject_id)
     ]
 
@@ -293,10 +286,9 @@ def end_session(work: Work, session_id: str) -> None:
         raise NotFound("there is no such session, or it has ended", id=session_id)
 
 
-def end_sessions(work: Work, secret: str = "", key: bytes = b"") -> int:
-    """Log all of one's own browsers out but the one with this secret; return how many."""
-    kept = machine_hash(secret, key) if secret else ""
-    return store.delete_sessions_of(work, work.actor.subject_id, but=kept)
+def end_sessions(work: Work) -> int:
+    """Log all of one's own browsers out but the one in which it is done; return how many."""
+    return store.delete_sessions_of(work, work.actor.subject_id, but=work.actor.token_id)
 
 
 def note_session_use(work: Work, session_id: str) -> None:

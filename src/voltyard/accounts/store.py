@@ -103,8 +103,8 @@ def delete_session_of(work: Work, user_id: str, session_id: str) -> int:
 
 
 def delete_sessions_of(work: Work, user_id: str, *, but: str = "") -> int:
-    """Forget all of a person's browsers but the one with this hash."""
-    return work.run(sa.delete(sessions).where(sessions.c.user_id == user_id, sessions.c.secret_hash != but))
+    """Forget all of a person's browsers but this one."""
+    return work.run(sa.delete(sessions).where(sessions.c.user_id == user_id, sessions.c.id != but))
 
 
 def delete_session(work: Work, secret_hash: str) -> None:

@@ -139,8 +139,7 @@ class Session(Outward):
 @router.post("/me/password", status_code=204, responses=refusals(401), openapi_extra={HOLDS_SECRET: True})
 async def change_password(request: Request, ctx: Ctx, caller: SignedIn, change: PasswordChange) -> None:
     """Change one's own password; all browsers are logged out."""
-    limits = door_of(request).limits
-    limits.log_in(limits.address(request), caller.user.email)
+    door_of(request).limits.prove(request, caller.user.email)
     await proofs.change_password(ctx, caller.actor, change.present, change.password)
 
 
@@ -148,8 +147,8 @@ async def change_password(request: Request, ctx: Ctx, caller: SignedIn, change: 
 async def change_email(request: Request, ctx: Ctx, caller: SignedIn, change: EmailChange) -> None:
     """Send a letter to another address of one's own; it counts once its link was opened."""
     limits = door_of(request).limits
-    limits.log_in(limits.address(request), caller.user.email)
-    limits.letter(limits.address(request))
+    limits.prove(request, caller.user.email)
+    limits.letter(request)
     await proofs.change_email(ctx, caller.actor, change.email, change.present)
 
 

@@ -19,6 +19,7 @@ from starlette.types import Scope
 
 from voltyard.chargers import transfers
 from voltyard.kernel.actor import ANYONE, charger
+from voltyard.kernel.buckets import Buckets
 from voltyard.kernel.context import Context
 from voltyard.kernel.errors import NotFound, TooMany, Unavailable, VoltyardError
 from voltyard.kernel.limits import (
@@ -31,7 +32,7 @@ from voltyard.kernel.limits import (
 from voltyard.web.auth import Ctx
 from voltyard.web.door import Door, door_of
 from voltyard.web.doorway import GuardedRoute, furnish
-from voltyard.web.limits import Buckets, Limits
+from voltyard.web.limits import Limits
 from voltyard.web.problems import headers_of, status_of
 from voltyard.web.uploads import NotWhole, take
 
@@ -51,7 +52,7 @@ class Counts:
     """What the door counts: addresses that were not right, and files that are arriving."""
 
     def __init__(self) -> None:
-        self._wrong = Buckets(WRONG_ADDRESSES_PER_MINUTE_MAX)
+        self._wrong = Buckets.per_minute(WRONG_ADDRESSES_PER_MINUTE_MAX)
         self._arriving = 0
 
     def wrong(self, request: Request) -> None:

@@ -9,14 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import answers, calls, chargers
-from voltyard.kernel.blocks import block_of, look
+from voltyard.kernel.blocks import block_of, extent, look
 from voltyard.kernel.bulk import among
 from voltyard.kernel.db import Work
 from voltyard.locations.service import visible
 
 Row = sa.Row[Any]
-
-SAMPLE_ROWS = 500
 
 
 def insert_calls(work: Work, rows: Sequence[dict[str, Any]]) -> list[int]:
@@ -281,26 +279,10 @@ def size(work: Work, *, first: int | None, beside: int) -> int:
 
     ``first`` is where it begins without gaps, None for its first row; ``beside`` are rows before that.
     """
-    ends = work.row(
-        sa.select(sa.func.min(calls.c.number).label("first"), sa.func.max(calls.c.number).label("last"))
-    )
-    if ends is None or ends.first is None:
+    length = sa.func.length(calls.c.payload) + sa.func.coalesce(sa.func.length(answers.c.answer), 0)
+    joined = calls.outerjoin(answers, answers.c.number == calls.c.number)
+    found = extent(work, calls, sa.select(length.label("length")).select_from(joined))
+    if found is None:
         return 0
-    newest = (
-        sa.select(
-            (sa.func.length(calls.c.payload) + sa.func.coalesce(sa.func.length(answers.c.answer), 0)).label(
-                "length"
-            )
-        )
-        .select_from(calls.outerjoin(answers, answers.c.number == calls.c.number))
-        .order_by(calls.c.number.desc())
-        .limit(SAMPLE_ROWS)
-        .subquery()
-    )
-    mean = work.value(sa.select(sa.func.avg(newest.c.length))) or 0
-    begin = ends.first if first is None and not beside else (first or ends.last + 1)
-    return int((ends.last - begin + 1 + beside) * (float(mean) + ROW_BYTES))
-
-
-ROW_BYTES = 250
-"""What a row takes beside its texts: columns, and its part of the indexes."""
+    begin = found.first if first is None and not beside else (first or found.last + 1)
+    return int((found.last - begin + 1 + beside) * found.row_bytes)

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from voltyard.kernel.actor import Actor
 from voltyard.kernel.db import Database, Work
@@ -20,54 +20,8 @@ from voltyard.kernel.log import logger
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Told_contra = TypeVar("Told_contra", contravariant=True)
-
-
-class _Done(Protocol[Told_contra]):
-    """Who is told that an item is committed, or failed."""
-
-    @property
-    def is_given_up(self) -> bool: ...
-    def succeed(self, result: Told_contra, /) -> None: ...
-    def fail(self, wrong: Exception, /) -> None: ...
-
-
-class _Future(Generic[Result]):
-    """Somebody who may wait, or may have given up."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[Result]) -> None:
-        self._future = future
-
-    @property
-    def is_given_up(self) -> bool:
-        return self._future.cancelled()
-
-    def succeed(self, result: Result, /) -> None:
-        if not self._future.done():
-            self._future.set_result(result)
-
-    def fail(self, wrong: Exception, /) -> None:
-        if not self._future.done():
-            self._future.set_exception(wrong)
-
-
-class _Told(Generic[Result]):
-    """Somebody who is told, and does not wait."""
-
-    __slots__ = ("_tell",)
-    is_given_up = False
-
-    def __init__(self, tell: Callable[[Exception | None], None]) -> None:
-        self._tell = tell
-
-    def succeed(self, result: Result, /) -> None:
-        del result
-        self._tell(None)
-
-    def fail(self, wrong: Exception, /) -> None:
-        self._tell(wrong)
+Told = Callable[[Exception | None], None]
+"""Who is told that an item is committed, or what went wrong, and does not wait."""
 
 
 class Batch(Generic[Item, Result]):
@@ -94,7 +48,7 @@ class Batch(Generic[Item, Result]):
         self._lanes = lanes
         self._gather_s = gather_s
         self._most = most
-        self._waiting: deque[tuple[Item, _Done[Result]]] = deque()
+        self._waiting: deque[tuple[Item, asyncio.Future[Result] | Told]] = deque()
         self._ready = asyncio.Event()
         self._hurry = asyncio.Event()
         self._log = logger("batch")
@@ -109,23 +63,23 @@ class Batch(Generic[Item, Result]):
     def put(self, item: Item) -> asyncio.Future[Result]:
         """Hand in an item; what is returned is done once it is committed, or has failed."""
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._add(item, _Future(done))
+        self._add(item, done)
         return done
 
-    def tell(self, item: Item, done: Callable[[Exception | None], None]) -> None:
+    def tell(self, item: Item, done: Told) -> None:
         """Hand in an item of which nobody needs the result; ``done`` is called as ``put``'s is done.
 
         Cheaper by a future and two turns of the loop. It is given what went wrong, None if nothing did, and
         must not raise.
         """
-        self._add(item, _Told(done))
+        self._add(item, done)
 
     def hurry(self) -> None:
         """Let what was handed in wait for no more company: somebody waits for it."""
         if self._waiting:
             self._hurry.set()
 
-    def _add(self, item: Item, done: _Done[Result]) -> None:
+    def _add(self, item: Item, done: asyncio.Future[Result] | Told) -> None:
         self._waiting.append((item, done))
         if len(self._waiting) == 1:
             self._ready.set()
@@ -161,7 +115,7 @@ class Batch(Generic[Item, Result]):
             count = len(self._waiting)
             await asyncio.sleep(0)
 
-    async def _commit(self, some: list[tuple[Item, _Done[Result]]]) -> None:
+    async def _commit(self, some: list[tuple[Item, asyncio.Future[Result] | Told]]) -> None:
         if not some:
             return
         try:
@@ -171,14 +125,22 @@ class Batch(Generic[Item, Result]):
             return
         assert len(results) == len(some), "a batch gives one result for each item"
         for (_, done), result in zip(some, results, strict=True):
-            done.succeed(result)
+            if not isinstance(done, asyncio.Future):
+                done(None)
+            elif not done.done():
+                done.set_result(result)
 
-    async def _failed(self, some: list[tuple[Item, _Done[Result]]], wrong: Exception) -> None:
+    async def _failed(self, some: list[tuple[Item, asyncio.Future[Result] | Told]], wrong: Exception) -> None:
         if len(some) == 1:
-            some[0][1].fail(wrong)
+            done = some[0][1]
+            if not isinstance(done, asyncio.Future):
+                done(wrong)
+            elif not done.done():
+                done.set_exception(wrong)
             return
         self._log.warning("batch repeated one by one", size=len(some), why=repr(wrong))
         for one in some:
             # Each may wait long while the database is locked. Who has given up says everything again.
-            if not one[1].is_given_up:
+            is_given_up = isinstance(one[1], asyncio.Future) and one[1].cancelled()
+            if not is_given_up:
                 await self._commit([one])

@@ -7,6 +7,7 @@ into more and more.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ BLOCKS: Final = MappingProxyType({True: 1 << 9, False: 1 << 16})
 
 Small, and one batch writes few pages of the index; large, and a rare subject is found in few looks.
 """
+SAMPLE_ROWS: Final = 500
+ROW_BYTES: Final = 250
+"""What a row takes beside its texts: its other columns, and its places in the indexes."""
 LOOK_BLOCKS: Final = 4
 LOOK_BLOCKS_MAX: Final = 1_024
 """Blocks that are looked into at a time: few at first, for who wants the newest, then more and more."""
@@ -67,3 +71,37 @@ def look(
         found += work.rows(query.where(block.in_(range(low, high + 1))).limit(limit - len(found)))
         count = min(count * 4, LOOK_BLOCKS_MAX)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a log begins and ends, and what one of its latest rows takes on the average."""
+
+    first: int
+    last: int
+    row_bytes: float
+
+
+def extent(
+    work: Work, table: sa.Table, newest: sa.Select[Any], *, among: sa.ColumnElement[bool] | None = None
+) -> Extent | None:
+    """Return how far a log with ``number`` extends, without reading it all; None for an empty one.
+
+    ``newest`` selects the length of the texts of its latest rows; the beginning is looked for ``among`` some.
+    """
+    number = table.c.number
+    first = sa.select(sa.func.min(number))
+    if among is not None:
+        first = first.where(among)
+    # Each by itself: asked for both at once, SQLite reads the whole table.
+    ends = work.row(
+        sa.select(
+            first.scalar_subquery().label("first"),
+            sa.select(sa.func.max(number)).scalar_subquery().label("last"),
+        )
+    )
+    if ends is None or ends.first is None:
+        return None
+    latest = newest.order_by(number.desc()).limit(SAMPLE_ROWS).subquery()
+    mean = work.value(sa.select(sa.func.avg(latest.c[0]))) or 0
+    return Extent(ends.first, ends.last, float(mean) + ROW_BYTES)

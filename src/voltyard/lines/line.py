@@ -410,15 +410,19 @@ class _Connection:
         wake_at = self._stand_in.wake_at
         if wake_at is not None and wake_at <= now:
             self._step(lambda stand_in: stand_in.tick(now))
-        # Without pings the heartbeats tell: one that gets no answer ends the connection, too.
-        if self._ping_s and ears.silent_s > self._ping_s * SILENT_PINGS:
-            self.end("silent")
-            ears.abort()
-        elif self._ping_s and ears.silent_s > self._ping_s < now - self._pinged_at:
-            self._pinged_at = now
-            ears.ping()
+        if self._ping_s:  # without pings the heartbeats tell: one without an answer ends the connection, too
+            self._listen_for(ears, now)
         if self.link.is_leaving and now - self._opened_at > FAREWELL_S:
             self.end("left")
+
+    def _listen_for(self, ears: Ears, now: float) -> None:
+        """Ping an operator that is silent, and give one up that stays so."""
+        if ears.silent_s > self._ping_s * SILENT_PINGS:
+            self.end("silent")
+            ears.abort()
+        elif ears.silent_s > self._ping_s and now - self._pinged_at > self._ping_s:
+            self._pinged_at = now
+            ears.ping()
 
     async def serve(self, facts: Facts) -> str:
         """Play the stand-in until the connection ends; return why it ended."""

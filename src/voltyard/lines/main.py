@@ -7,7 +7,6 @@ lines. Alone in the house a process holds them all.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import socket
 import zlib
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from voltyard.kernel import hops, leases
 from voltyard.kernel.batch import Batch
+from voltyard.kernel.buckets import Buckets
 from voltyard.kernel.bus import Listening, read_event
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
@@ -30,7 +30,6 @@ from voltyard.kernel.settings import PrivateNetworks, Settings
 from voltyard.lines.dial import Resolver, Target, try_out
 from voltyard.lines.feeder import Feeder
 from voltyard.lines.line import GRACE, SUBPROTOCOL, Around, Line
-from voltyard.lines.pace import Buckets
 from voltyard.operators import serving
 from voltyard.operators.addresses import authority
 from voltyard.operators.events import WAKE, Attempted, TrialAsked, Tried, Woken
@@ -53,7 +52,6 @@ END_S: Final = 20.0
 TRIALS_PER_S: Final = 0.2
 TRIALS_BURST: Final = 12
 """How many connections one person may have tried at once, and how often after that: no ports are searched."""
-TRIERS_MAX: Final = 1_000
 TRIALS_MAX: Final = 4
 """Connections that are tried out at a time."""
 PORTS: Final[Mapping[str, int]] = MappingProxyType({"ws": 80, "wss": 443, "http": 80, "https": 443})
@@ -83,7 +81,7 @@ class Lines:
         own = hops.name_of(ctx.settings.secret_key())
         self._resolver = Resolver()
         self._trials = asyncio.Semaphore(TRIALS_MAX)
-        self._trials_of = Buckets(TRIALS_PER_S, TRIALS_BURST, TRIERS_MAX)
+        self._trials_of = Buckets(TRIALS_PER_S, TRIALS_BURST)
         self._around = Around(ctx, self._feeder, self._records, own, self._where, self._resolver)
         self._look = asyncio.Event()
         self._log = logger("lines")
@@ -252,11 +250,11 @@ class Lines:
 
         Raises: TooMany.
         """
-        wait_s = self._trials_of.take(asked.by, self._ctx.clock.monotonic())
-        if wait_s > 0:
+        left = self._trials_of.take(asked.by, self._ctx.clock.monotonic())
+        if not left.is_allowed:
             raise TooMany(
                 "that were many connection tests in a short time: wait a moment",
-                retry_after_s=math.ceil(wait_s),
+                retry_after_s=left.retry_after_s,
             )
         key = self._ctx.settings.secret_key()
         password = asked.password_sealed and unseal(

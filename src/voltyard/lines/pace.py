@@ -5,8 +5,6 @@ Must stay ignorant of what is done, and of clocks: ``now`` counts seconds.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 
 class Bucket:
     """Lets a burst of things happen at once, and after that so many a second."""
@@ -22,25 +20,6 @@ class Bucket:
         self._left = min(float(self._burst), self._left + (now - self._at) * self._per_s) - 1.0
         self._at = now
         return max(0.0, -self._left / self._per_s)
-
-
-class Buckets:
-    """A bucket for each of those who ask, who are refused once theirs is empty; the latest are remembered."""
-
-    def __init__(self, per_s: float, burst: int, most: int) -> None:
-        self._per_s, self._burst, self._most = per_s, burst, most
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, who: str, now: float) -> float:
-        """Take one for somebody; return 0, or how long to wait where there is none."""
-        left, at = self._left.get(who, (float(self._burst), now))
-        left = min(float(self._burst), left + (now - at) * self._per_s)
-        is_there = left >= 1.0
-        self._left[who] = (left - is_there, now)
-        self._left.move_to_end(who)
-        if len(self._left) > self._most:
-            self._left.popitem(last=False)
-        return 0.0 if is_there else (1.0 - left) / self._per_s
 
 
 class Rarely:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voltyard.chargers.tables import calls
-from voltyard.kernel.blocks import block_of, look
+from voltyard.kernel.blocks import block_of, extent, look
 from voltyard.kernel.db import Work
 from voltyard.operators.tables import deliveries
 
@@ -24,9 +24,6 @@ IS_HEAD: sa.ColumnElement[bool] = sa.and_(IS_OPEN, deliveries.c.status != "held"
 IS_HELD: sa.ColumnElement[bool] = sa.and_(IS_OPEN, deliveries.c.status == "held")
 HEADS_MAX = 1_000
 HELD_MAX = 2_000
-SAMPLE_ROWS = 500
-ROW_BYTES = 250
-"""What a row takes beside its texts: its other columns, and its places in the indexes."""
 _shown = sa.select(deliveries, calls.c.payload.label("said"), calls.c.at.label("said_at")).outerjoin(
     calls, calls.c.number == deliveries.c.call_number
 )
@@ -134,15 +131,6 @@ def delete_old(work: Work, before: datetime, most: int) -> int:
 
 def size(work: Work) -> int:
     """Return about how many bytes the deliveries take that are over, without reading them all."""
-    over = sa.select(sa.func.min(deliveries.c.number)).where(sa.not_(IS_OPEN))
-    ends = work.row(
-        sa.select(over.scalar_subquery().label("first"), sa.func.max(deliveries.c.number).label("last"))
-    )
-    if ends is None or ends.first is None:
-        return 0
     length = sa.func.coalesce(sa.func.length(deliveries.c.payload), 0) + sa.func.length(deliveries.c.answer)
-    newest = (
-        sa.select(length.label("length")).order_by(deliveries.c.number.desc()).limit(SAMPLE_ROWS).subquery()
-    )
-    mean = work.value(sa.select(sa.func.avg(newest.c.length))) or 0
-    return int((ends.last - ends.first + 1) * (float(mean) + ROW_BYTES))
+    found = extent(work, deliveries, sa.select(length.label("length")), among=sa.not_(IS_OPEN))
+    return 0 if found is None else int((found.last - found.first + 1) * found.row_bytes)

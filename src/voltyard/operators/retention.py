@@ -6,7 +6,6 @@ that nobody waits for, starts and stops by age only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -25,43 +24,29 @@ theirs.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Spare:
-    """Calls that may go because the log is too large, oldest first."""
-
-    numbers: tuple[int, ...]
-
-
-def find_spare(work: Work, *, bytes_max: int) -> Spare:
-    """Return what goes next if the log takes more room than this; nothing where it does not.
+def find_spare(work: Work, *, bytes_max: int) -> list[int]:
+    """Return the calls that go next, oldest first, if the log takes more room than this.
 
     The log may stay larger where only starts and stops are left that somebody waits for, and what was said
     within the last hour. Only looks: what is found may be searched for long in a large log.
     """
     if calls.size(work) <= bytes_max:  # at most that much: what lies before gaps counts as well
-        return Spare(())
+        return []
     before_at = work.now - RECENT
     free = store.first_free(work, STEP, before_at=before_at)
     owed = store.count_before(work, free[0] if free else None)
     if calls.size(work, first=free[0] if free else None, beside=owed) <= bytes_max:
-        return Spare(())
-    return Spare(tuple(free or store.first_owed_readings(work, STEP, before_at=before_at)))
-
-
-def drop(work: Work, spare: Spare) -> int:
-    """Forget what was found; return how many. What an operator is told meanwhile does not need it."""
-    return calls.forget(work, spare.numbers)
+        return []
+    return free or store.first_owed_readings(work, STEP, before_at=before_at)
 
 
 async def prune(ctx: Context, *, days: int, bytes_max: int) -> None:
     """Forget the calls that are too old, then those that are too many, in bites that hold nobody up."""
     while await ctx.db.work(ACTOR, calls.forget_old, days=days):
         pass
-    while True:
-        spare = await ctx.db.read(ACTOR, find_spare, bytes_max=bytes_max)
-        if not spare.numbers:
-            return
-        await ctx.db.work(ACTOR, drop, spare)
+    # What an operator is told between the look and this does not need it any more.
+    while spare := await ctx.db.read(ACTOR, find_spare, bytes_max=bytes_max):
+        await ctx.db.work(ACTOR, calls.forget, spare)
 
 
 def forget_deliveries(work: Work, *, days: int, bytes_max: int) -> int:

@@ -381,17 +381,11 @@ def feed(work: Work, wanted: Mapping[str, Wish], *, limit: int) -> tuple[dict[st
     by_charger: dict[str, list[Said]] = {}
     for row in rows:
         by_charger.setdefault(row.charger_id, []).append(row)
-    strange = {
-        link_id: numbers
-        for link_id, wish in wanted.items()
-        if (
-            numbers := {
-                row.transaction_number
-                for row in by_charger.get(wish.charger_id, ())
-                if row.transaction_number is not None and row.transaction_number not in wish.knows
-            }
-        )
-    }
+    strange: dict[str, set[int]] = {}
+    for link_id, wish in wanted.items():
+        for row in by_charger.get(wish.charger_id, ()):
+            if row.transaction_number is not None and row.transaction_number not in wish.knows:
+                strange.setdefault(link_id, set()).add(row.transaction_number)
     ties: dict[str, dict[int, Known]] = {}
     if strange:
         for tie in store.find_numbers(work, list(strange), set[int]().union(*strange.values())):

@@ -17,7 +17,6 @@ from voltyard.kernel.errors import Conflict, Invalid, TooMany, VoltyardError
 from voltyard.portal import shell as shells
 from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Here, Visit, refused
 from voltyard.portal.words import _
-from voltyard.web.auth import COOKIE
 from voltyard.web.door import door_of
 from voltyard.web.doorway import GuardedRoute
 from voltyard.web.problems import status_of
@@ -51,15 +50,11 @@ async def account_page(
         factor=factor,
         factor_state=await here.read(factors.state),
         sends_mail=here.ctx.settings.sends_mail,
-        sessions=await here.read(accounts.list_sessions, _secret(here), here.ctx.settings.secret_key()),
+        sessions=await here.read(accounts.list_sessions),
     )
     if secret:
         response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _secret(here: Visit) -> str:
-    return here.request.cookies.get(COOKIE, "")
 
 
 @router.get("/account")
@@ -125,10 +120,9 @@ async def lead_back(here: Here) -> Response:
 @router.post("/account/password")
 async def change_password(here: Here, present: Text = "", password: Text = "") -> Response:
     """Change one's own password; other browsers are logged out."""
-    limits = door_of(here.request).limits
     try:
-        limits.log_in(limits.address(here.request), here.user.email)
-        await proofs.change_password(here.ctx, here.actor, present, password, _secret(here))
+        _count_attempt(here)
+        await proofs.change_password(here.ctx, here.actor, present, password)
     except (Invalid, WrongPassword, TooMany) as wrong:
         return await account_page(here, password=_marked(wrong, {}), status=_status(wrong))
     return here.go("/account", _("Your password is changed. Your other browsers were logged out."))
@@ -137,15 +131,19 @@ async def change_password(here: Here, present: Text = "", password: Text = "") -
 @router.post("/account/email")
 async def change_email(here: Here, email: Text = "", present_for_email: Text = "") -> Response:
     """Send a letter to the address that one wants to have."""
-    limits = door_of(here.request).limits
     try:
-        limits.log_in(limits.address(here.request), here.user.email)
-        limits.letter(limits.address(here.request))
+        _count_attempt(here)
+        door_of(here.request).limits.letter(here.request)
         await proofs.change_email(here.ctx, here.actor, email, present_for_email)
     except (Invalid, Conflict, WrongPassword, TooMany) as wrong:
         form = _marked(wrong, {"email": email}, "present_for_email")
         return await account_page(here, email=form, status=_status(wrong))
     return here.go("/account", _("A letter is on its way to the new address: open the link in it."))
+
+
+def _count_attempt(here: Visit) -> None:
+    """Count an attempt to prove who one is, also for who is logged in: a browser may be left alone."""
+    door_of(here.request).limits.prove(here.request, here.user.email)
 
 
 def _marked(wrong: VoltyardError, typed: Mapping[str, str], field: str = "present") -> shells.Form:
@@ -170,7 +168,7 @@ async def end_session(here: Here, session_id: str) -> Response:
 @router.post("/account/sessions/end")
 async def end_sessions(here: Here) -> Response:
     """Log all other browsers out."""
-    await here.work(accounts.end_sessions, _secret(here), here.ctx.settings.secret_key())
+    await here.work(accounts.end_sessions)
     return here.go("/account", _("All your other browsers are logged out."))
 
 
@@ -197,9 +195,8 @@ async def _factor_page(here: Visit, form: shells.Form, status: int = 200) -> Res
 @router.post("/account/factor")
 async def confirm_factor(here: Here, code: Text = "") -> Response:
     """Turn the second factor on with a first code, and show the recovery codes, this once."""
-    limits = door_of(here.request).limits
     try:
-        limits.log_in(limits.address(here.request), here.user.email)
+        _count_attempt(here)
         codes = await here.work(factors.confirm, code, here.ctx.settings.secret_key())
     except WrongCode:
         form = shells.Form({}, {"code": _("that is not what your phone shows now: try the next one")})
@@ -214,9 +211,8 @@ async def confirm_factor(here: Here, code: Text = "") -> Response:
 @router.post("/account/factor/off")
 async def turn_factor_off(here: Here, present_for_factor: Text = "") -> Response:
     """Turn the second factor off."""
-    limits = door_of(here.request).limits
     try:
-        limits.log_in(limits.address(here.request), here.user.email)
+        _count_attempt(here)
         await factors.turn_off(here.ctx, here.actor, present_for_factor)
     except (WrongPassword, Conflict, TooMany) as wrong:
         form = _marked(wrong, {}, "present_for_factor")

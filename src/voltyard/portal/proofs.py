@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -12,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from voltyard.accounts import letters, proofs
-from voltyard.accounts.proofs import ProofDead, ProofKind, SignUpClosed
+from voltyard.accounts.proofs import ProofDead, ProofKind
 from voltyard.kernel.actor import ANYONE
 from voltyard.kernel.errors import Conflict, Invalid, NotFound, TooMany, VoltyardError
-from voltyard.kernel.settings import SignUp
 from voltyard.portal.shell import BLANK, Shell, refused
 from voltyard.portal.words import _
 from voltyard.web.auth import Caller, MaybeSignedIn
 from voltyard.web.door import door_of
 from voltyard.web.doorway import GuardedRoute
+from voltyard.web.limits import read_address
 from voltyard.web.problems import headers_of, status_of
 
 router = APIRouter(route_class=GuardedRoute)
@@ -48,10 +47,7 @@ def _bare(request: Request, name: str, wrong: VoltyardError | None = None, **val
 async def sign_up_page(request: Request) -> Response:
     """Show the form for a new account, or say who can make one."""
     shell: Shell = request.app.state.shell
-    settings = shell.ctx.settings
-    if settings.sign_up is SignUp.CLOSED:
-        raise SignUpClosed("nobody can sign up here by themselves: ask whoever runs this installation")
-    letters.require_mail(settings)
+    proofs.require_sign_up(shell.ctx.settings)
     return _bare(request, "sign_up.html", form=BLANK)
 
 
@@ -59,9 +55,8 @@ async def sign_up_page(request: Request) -> Response:
 async def sign_up(request: Request, email: Text = "", name: Text = "") -> Response:
     """Write to somebody who wants an account; what is answered is the same for everybody."""
     shell: Shell = request.app.state.shell
-    door = door_of(request)
     try:
-        door.limits.letter(door.limits.address(request))
+        door_of(request).limits.letter(request)
         await proofs.sign_up(shell.ctx, email, name)
     except (Invalid, TooMany) as wrong:
         return _bare(request, "sign_up.html", wrong, form=refused({"email": email, "name": name}, wrong))
@@ -80,9 +75,8 @@ async def forgot_page(request: Request, email: str = "") -> Response:
 async def forgot(request: Request, email: Text = "") -> Response:
     """Write to somebody who wants a new password; what is answered is the same for everybody."""
     shell: Shell = request.app.state.shell
-    door = door_of(request)
     try:
-        door.limits.letter(door.limits.address(request))
+        door_of(request).limits.letter(request)
         await proofs.forgot(shell.ctx, email)
     except (Invalid, TooMany) as wrong:
         form = refused({"email": email}, wrong)
@@ -103,10 +97,20 @@ async def show(request: Request, caller: MaybeSignedIn, token: str) -> Response:
     try:
         proof = await shell.ctx.db.read(ANYONE, proofs.find, token, shell.ctx.settings.secret_key())
     except ProofDead as wrong:
-        return _bare(request, "proof_dead.html", wrong, why=refused({}, wrong), title=wrong.title)
-    if proof.kind is ProofKind.CHANGE_EMAIL and (caller is None or caller.user.id != proof.user_id):
+        return _dead(request, wrong)
+    if _is_anothers(proof, caller):
         return _as_oneself(request, token, caller)
     return _page(request, token, proof, BLANK)
+
+
+def _dead(request: Request, wrong: Conflict) -> Response:
+    """Show that a link does nothing, and why."""
+    return _bare(request, "proof_dead.html", wrong, why=refused({}, wrong), title=wrong.title)
+
+
+def _is_anothers(proof: proofs.Proof, caller: Caller | None) -> bool:
+    """Say whether a link is for an address that somebody else asked for than who opened it."""
+    return proof.kind is ProofKind.CHANGE_EMAIL and (caller is None or caller.user.id != proof.user_id)
 
 
 def _as_oneself(request: Request, token: str, caller: Caller | None) -> Response:
@@ -138,7 +142,7 @@ async def use(
     try:
         proof = await shell.ctx.db.read(ANYONE, proofs.find, token, key)
         if proof.kind is ProofKind.CHANGE_EMAIL:
-            if caller is None or caller.user.id != proof.user_id:
+            if caller is None or _is_anothers(proof, caller):
                 return _as_oneself(request, token, caller)
             await shell.ctx.db.work(caller.actor, proofs.confirm_email, token, key)
             return shell.go("/account", _("Your e-mail address is changed."))
@@ -147,7 +151,7 @@ async def use(
         except Invalid as wrong:
             return _page(request, token, proof, refused({"name": name}, wrong), wrong)
     except Conflict as wrong:
-        return _bare(request, "proof_dead.html", wrong, why=refused({}, wrong), title=wrong.title)
+        return _dead(request, wrong)
     return shell.go("/login", _("Your password is set. Log in with it."))
 
 
@@ -170,14 +174,6 @@ def sees_inbox(request: Request) -> bool:
     is_here = address is not None and address.is_loopback
     is_direct = not any(name in request.headers for name in FORWARDED)
     return shell.ctx.settings.keeps_mail and is_here and is_direct and request.url.hostname in OWN_HOSTS
-
-
-def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a text is, None for anything else."""
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 def _require_here(request: Request) -> Shell:

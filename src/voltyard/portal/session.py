@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter
-from fastapi import Form as Field
+from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from voltyard.accounts import proofs
 from voltyard.accounts.factors import TICKET_LASTS, CodeNeeded, WrongCode, log_in, log_in_with_code
 from voltyard.accounts.service import User, WrongPassword, log_out
 from voltyard.kernel.actor import ANYONE
-from voltyard.kernel.errors import TooMany, Unauthenticated
+from voltyard.kernel.errors import TooMany, Unauthenticated, VoltyardError
 from voltyard.kernel.limits import SESSION_DAYS
-from voltyard.kernel.settings import Settings, SignUp
+from voltyard.portal import shell as shells
 from voltyard.portal.proofs import sees_inbox
-from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Form, Shell, read_flash, refused
+from voltyard.portal.shell import BLANK, THEME_COOKIE, YEAR_S, Shell, read_flash, refused
 from voltyard.portal.words import _
 from voltyard.web.auth import COOKIE, MaybeSignedIn
 from voltyard.web.door import door_of
@@ -25,7 +25,7 @@ from voltyard.web.doorway import GuardedRoute
 from voltyard.web.problems import headers_of, status_of
 
 router = APIRouter(route_class=GuardedRoute)
-Text = Annotated[str, Field()]
+Text = Annotated[str, Form()]
 TICKET_COOKIE = "voltyard_ticket"
 
 
@@ -40,19 +40,32 @@ async def show(request: Request, caller: MaybeSignedIn, next: str = "/") -> Resp
     """Show the log-in page, or go on for who is logged in already."""
     if caller is not None:
         return RedirectResponse(safe_next(next), 303)
+    return _page(request, "login.html", next)
+
+
+def _page(
+    request: Request, name: str, wanted: str, form: shells.Form = BLANK, wrong: VoltyardError | None = None
+) -> Response:
+    """Show a page of the log-in, with what is offered beside it."""
     shell: Shell = request.app.state.shell
-    return shell.bare(
-        request, "login.html", form=BLANK, next=safe_next(next), **ways_in(shell.ctx.settings, request)
+    response = shell.bare(
+        request,
+        name,
+        status=200 if wrong is None else status_of(type(wrong)),
+        form=form,
+        next=safe_next(wanted),
+        may_sign_up=proofs.may_sign_up(shell.ctx.settings),
+        keeps_mail=sees_inbox(request),
+        flash=read_flash(request),
     )
+    response.headers.update({} if wrong is None else headers_of(wrong))
+    return response
 
 
-def ways_in(settings: Settings, request: Request) -> dict[str, Any]:
-    """Return what the log-in page offers beside a password."""
-    return {
-        "may_sign_up": settings.sign_up is SignUp.OPEN and settings.sends_mail,
-        "keeps_mail": sees_inbox(request),
-        "flash": read_flash(request),
-    }
+def _origin(request: Request) -> dict[str, str]:
+    """Return where a log-in is done and with what, for its session."""
+    limits = door_of(request).limits
+    return {"address": limits.address(request), "agent": request.headers.get("user-agent", "")}
 
 
 @router.post("/login")
@@ -64,16 +77,9 @@ async def enter(
 ) -> Response:
     """Log in, or say what is wrong and keep the address that was typed."""
     shell: Shell = request.app.state.shell
-    door = door_of(request)
     try:
-        door.limits.log_in(door.limits.address(request), email)
-        user, secret = await log_in(
-            shell.ctx,
-            email,
-            password,
-            address=door.limits.address(request),
-            agent=request.headers.get("user-agent", ""),
-        )
+        door_of(request).limits.prove(request, email)
+        user, secret = await log_in(shell.ctx, email, password, **_origin(request))
     except CodeNeeded as needed:
         sent_on = RedirectResponse(f"/login/code?next={quote(safe_next(next), safe='/')}", 303)
         sent_on.set_cookie(
@@ -82,14 +88,7 @@ async def enter(
         )  # fmt: skip
         return sent_on
     except (WrongPassword, TooMany) as wrong:
-        form = refused({"email": email}, wrong)
-        status = status_of(type(wrong))
-        offered = ways_in(shell.ctx.settings, request)
-        response = shell.bare(
-            request, "login.html", status=status, form=form, next=safe_next(next), **offered
-        )
-        response.headers.update(headers_of(wrong))
-        return response
+        return _page(request, "login.html", next, refused({"email": email}, wrong), wrong)
     return _let_in(shell, user, secret, next)
 
 
@@ -107,11 +106,9 @@ def _let_in(shell: Shell, user: User, secret: str, wanted: str) -> Response:
 @router.get("/login/code")
 async def ask_code(request: Request, next: str = "/") -> Response:  # noqa: A002 - as in the address
     """Ask for the code of the second factor."""
-    shell: Shell = request.app.state.shell
     if TICKET_COOKIE not in request.cookies:
         return RedirectResponse("/login", 303)
-    offered = ways_in(shell.ctx.settings, request)
-    return shell.bare(request, "login_code.html", form=BLANK, next=safe_next(next), **offered)
+    return _page(request, "login_code.html", next)
 
 
 @router.post("/login/code")
@@ -122,35 +119,15 @@ async def enter_code(
 ) -> Response:
     """Log in with the code, or say what is wrong with it."""
     shell: Shell = request.app.state.shell
-    door = door_of(request)
     ticket = request.cookies.get(TICKET_COOKIE, "")
     try:
-        # A code has a million values: whose ticket it is must not try many of them.
-        door.limits.log_in(door.limits.address(request), ticket.partition(".")[0])
-        user, secret = await log_in_with_code(
-            shell.ctx,
-            ticket,
-            code,
-            address=door.limits.address(request),
-            agent=request.headers.get("user-agent", ""),
-        )
-    except (WrongCode, TooMany) as wrong:
-        form = (
-            Form({}, {"code": _("That code does not count: try the next one, or a recovery code.")})
-            if isinstance(wrong, WrongCode)
-            else refused({}, wrong)
-        )
-        offered = ways_in(shell.ctx.settings, request)
-        response = shell.bare(
-            request,
-            "login_code.html",
-            status=status_of(type(wrong)),
-            form=form,
-            next=safe_next(next),
-            **offered,
-        )
-        response.headers.update(headers_of(wrong))
-        return response
+        door_of(request).limits.prove(request, ticket.partition(".")[0])
+        user, secret = await log_in_with_code(shell.ctx, ticket, code, **_origin(request))
+    except WrongCode as wrong:
+        told = _("That code does not count: try the next one, or a recovery code.")
+        return _page(request, "login_code.html", next, shells.Form({}, {"code": told}), wrong)
+    except TooMany as wrong:
+        return _page(request, "login_code.html", next, refused({}, wrong), wrong)
     except Unauthenticated:
         return shell.go("/login", _("That took too long. Log in again."))
     return _let_in(shell, user, secret, next)

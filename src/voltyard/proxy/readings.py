@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from voltyard.proxy.rewriting import replaced, value
+from voltyard.proxy.rewriting import decoded, replaced, value
 
 DEFAULT_MEASURAND: Final = "energy.active.import.register"
 """What a value is of that names nothing (OCPP 1.6 §7.43), folded as all names are here."""
@@ -109,19 +109,19 @@ def retimed(payload: bytes, field: str, mended: Callable[[datetime], datetime]) 
     """Return the message with other times of its readings: what ``mended`` makes of each that can be read."""
 
     def edit(measured: bytes) -> bytes:
-        told_at = instant(value(measured, "timestamp"))
+        told_at = instant(decoded(value(measured, "timestamp")))
         if told_at is None or _is_signed(measured):
             return measured
         at = mended(told_at)
-        return (
-            measured
-            if at == told_at
-            else replaced(measured, {"timestamp": msgspec.json.encode(at.astimezone(UTC))})
-        )
+        return measured if at == told_at else replaced(measured, {"timestamp": _written(at)})
 
     found = _edited(payload, field, edit)
     assert found is not None  # nothing was left out
     return found
+
+
+def _written(at: datetime) -> bytes:
+    return msgspec.json.encode(at.astimezone(UTC))
 
 
 def _edited(payload: bytes, field: str, edit: Callable[[bytes], bytes | None]) -> bytes | None:
@@ -148,12 +148,12 @@ def _list(raw: bytes | None) -> list[bytes] | None:
         return None
 
 
-def instant(raw: bytes | None) -> datetime | None:
-    """Return an instant that is written as JSON text with its time zone, None for anything else."""
-    if raw is None:
+def instant(told: object) -> datetime | None:
+    """Return the instant that a text tells with its time zone, None for anything else."""
+    if not isinstance(told, str):
         return None
     try:
-        found = datetime.fromisoformat(msgspec.json.decode(raw, type=str))
-    except (msgspec.DecodeError, RecursionError, ValueError):
+        found = datetime.fromisoformat(told)
+    except ValueError:
         return None
     return found if found.tzinfo is not None else None

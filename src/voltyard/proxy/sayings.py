@@ -16,7 +16,7 @@ import msgspec
 
 from voltyard.kernel.limits import CLOCK_SKEW_S, TOLD_DAYS_MAX
 from voltyard.proxy.readings import instant, retimed
-from voltyard.proxy.rewriting import added, integer, replaced, value
+from voltyard.proxy.rewriting import added, decoded, integer, replaced, value
 
 BOOT: Final = "BootNotification"
 METER: Final = "MeterValues"
@@ -87,7 +87,7 @@ class Saying:
     @property
     def told_at(self) -> datetime | None:
         """Return the charger's own time of this, None where it tells none that can be read."""
-        return instant(value(self.payload, "timestamp"))
+        return instant(decoded(value(self.payload, "timestamp")))
 
     @property
     def _times(self) -> tuple[datetime | None, ...]:
@@ -99,7 +99,7 @@ class Saying:
                 self._measured = ()
             else:
                 told = found.meter_value if self.action == METER else found.transaction_data
-                self._measured = tuple(_instant(each.timestamp) for each in told)
+                self._measured = tuple(instant(each.timestamp) for each in told)
         return self._measured
 
     @property
@@ -160,13 +160,3 @@ class Saying:
             return at if self.is_likely(at) else self.at
 
         return mended
-
-
-def _instant(told: Any) -> datetime | None:
-    if not isinstance(told, str):
-        return None
-    try:
-        found = datetime.fromisoformat(told)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None

@@ -31,16 +31,17 @@ from voltyard.kernel.errors import TooMany
 from voltyard.kernel.limits import CALL_DEADLINE_S, HEARTBEAT_S
 from voltyard.ocpp import session
 from voltyard.ocpp.frames import EMPTY_PAYLOAD, Call
+from voltyard.proxy import sayings
 from voltyard.proxy.readings import NO_CHOICE, Choice, chosen
 from voltyard.proxy.rewriting import decoded, integer, replaced, text, value, without
 from voltyard.proxy.sayings import READINGS_OF, Edit, Saying
 from voltyard.speech import Priority, Role
 
 START: Final = "StartTransaction"
-STOP: Final = "StopTransaction"
-METER: Final = "MeterValues"
+STOP: Final = sayings.STOP
+METER: Final = sayings.METER
 STATUS: Final = "StatusNotification"
-BOOT: Final = "BootNotification"
+BOOT: Final = sayings.BOOT
 HEARTBEAT: Final = "Heartbeat"
 OF_TRANSACTIONS: Final = frozenset((START, STOP, METER))
 TIMED: Final = frozenset((STATUS, "SecurityEventNotification"))
@@ -369,9 +370,9 @@ class StandIn:
         """
         self._is_asked = False
         for saying in sayings:  # what was not read since it is known must not be forgotten for what was
-            known = self._ties.get(saying.transaction_number or 0)
-            if known is not None and saying.transaction_number is not None:
-                self._tie(saying.transaction_number, known)
+            number = saying.transaction_number
+            if number is not None and number in self._ties:
+                self._ties.move_to_end(number)
         for number, tie in ties.items():
             # What was learned here is newer than what was read.
             self._tie(number, self._ties.get(number, tie))

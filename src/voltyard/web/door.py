@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from voltyard.kernel.buckets import KEYS_MAX
 from voltyard.kernel.context import Context
-from voltyard.web.limits import KEYS_MAX, Limits
+from voltyard.web.limits import Limits
 
 
 class Recent:

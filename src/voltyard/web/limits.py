@@ -1,25 +1,19 @@
-"""How much one person or address may ask for in a minute, counted in this process.
-
-A bucket fills evenly and holds a minute's worth. Memory is bounded: the buckets that were not used
-for the longest time are forgotten, which only ever lets somebody ask more.
-"""
+"""How much one person or address may ask for in a minute, counted in this process."""
 
 from __future__ import annotations
 
 import ipaddress
-import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from voltyard.kernel.buckets import Buckets, Left
 from voltyard.kernel.clock import Clock
 from voltyard.kernel.errors import TooMany
 from voltyard.kernel.limits import LOGINS_PER_MINUTE_MAX, REQUESTS_PER_MINUTE_MAX
 
-KEYS_MAX = 20_000
 STREAMS_PER_USER_MAX = 32
 LETTERS_PER_MINUTE_MAX = 5
 LOGINS_ADDRESSES_MAX = 10
@@ -29,46 +23,6 @@ NEIGHBOURS_V6 = 64
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What is left in a bucket after something was taken, or was refused."""
-
-    is_allowed: bool
-    remaining: int
-    full_after_s: int
-    retry_after_s: int
-
-
-class Buckets:
-    """Token buckets by key, each holding and refilling a minute's worth."""
-
-    def __init__(self, per_minute: int, *, keys_max: int = KEYS_MAX) -> None:
-        self.per_minute = per_minute
-        self._keys_max = keys_max
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def take(self, key: str, now_s: float) -> Left:
-        """Take one from a bucket, if it holds one."""
-        held, at_s = self._buckets.get(key, (float(self.per_minute), now_s))
-        rate = self.per_minute / 60
-        held = min(self.per_minute, held + (now_s - at_s) * rate)
-        is_allowed = held >= 1
-        held -= 1 if is_allowed else 0
-        self._buckets[key] = (held, now_s)
-        self._buckets.move_to_end(key)
-        while len(self._buckets) > self._keys_max:
-            self._buckets.popitem(last=False)
-        return Left(
-            is_allowed,
-            int(held),
-            math.ceil((self.per_minute - held) / rate),
-            0 if is_allowed else max(1, math.ceil((1 - held) / rate)),
-        )
 
 
 class Limits:
@@ -84,17 +38,18 @@ class Limits:
     ) -> None:
         self._clock = clock
         self._trusted = networks(trusted_proxies)
-        self._requests = Buckets(requests_per_minute)
-        self._logins = Buckets(logins_per_minute)
-        self._logins_of_person = Buckets(logins_per_minute * LOGINS_ADDRESSES_MAX)
-        self._letters = Buckets(LETTERS_PER_MINUTE_MAX)
+        self._requests_per_minute = requests_per_minute
+        self._requests = Buckets.per_minute(requests_per_minute)
+        self._logins = Buckets.per_minute(logins_per_minute)
+        self._logins_of_person = Buckets.per_minute(logins_per_minute * LOGINS_ADDRESSES_MAX)
+        self._letters = Buckets.per_minute(LETTERS_PER_MINUTE_MAX)
         self._streams: Counter[str] = Counter()
 
     def request(self, who: str) -> tuple[Left, dict[str, str]]:
         """Count a request; return what is left and the headers that tell it."""
         left = self._requests.take(who, self._clock.monotonic())
         return left, {
-            "RateLimit-Policy": f'"requests";q={self._requests.per_minute};w=60',
+            "RateLimit-Policy": f'"requests";q={self._requests_per_minute};w=60',
             "RateLimit": f'"requests";r={left.remaining};t={left.full_after_s}',
         }
 
@@ -110,9 +65,13 @@ class Limits:
         if not left.is_allowed:
             raise TooMany("too many attempts to log in: wait a moment", retry_after_s=left.retry_after_s)
 
-    def letter(self, address: str) -> None:
+    def prove(self, request: HTTPConnection, who: str) -> None:
+        """Count an attempt to prove that one is somebody, by a password or a code. Raises: TooMany."""
+        self.log_in(self.address(request), who)
+
+    def letter(self, request: HTTPConnection) -> None:
         """Count a letter that somebody has written to an address that they name. Raises: TooMany."""
-        left = self._letters.take(address, self._clock.monotonic())
+        left = self._letters.take(self.address(request), self._clock.monotonic())
         if not left.is_allowed:
             raise TooMany("too many letters were asked for: wait a moment", retry_after_s=left.retry_after_s)
 
@@ -148,7 +107,8 @@ def networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
 
 
-def _parse(text: str) -> Address | None:
+def read_address(text: str) -> Address | None:
+    """Return the address that a text is, None for anything else; one of IPv4 however it is wrapped."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -161,7 +121,7 @@ def _parse(text: str) -> Address | None:
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
     """Return the nearest address that is not one of our own proxies."""
     for hop in (peer, *reversed(forwarded)):
-        address = _parse(hop)
+        address = read_address(hop)
         if address is None:
             return peer
         if not any(address in network for network in trusted):
@@ -172,7 +132,7 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Networ
 
 def neighbourhood(address: str) -> str:
     """Return what counts as one address: an IPv6 address with all its near neighbours."""
-    parsed = _parse(address)
+    parsed = read_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, NEIGHBOURS_V6), strict=False))
     return address

@@ -4,6 +4,7 @@ import httpx2
 import pytest
 
 from tests.factories import SYSTEM
+from voltyard.accounts import factors
 from voltyard.accounts import service as accounts
 from voltyard.kernel.context import Context
 
@@ -112,7 +113,7 @@ async def test_ones_password_is_changed_with_the_present_one(ctx: Context, owner
         "/me/password", json={"present": "first password", "password": "second password"}
     )
     assert good.status_code == 204
-    assert (await accounts.log_in(ctx, owner.user.email, "second password"))[0].id == owner.user.id
+    assert (await factors.log_in(ctx, owner.user.email, "second password"))[0].id == owner.user.id
 
 
 async def test_another_address_needs_mail(ctx: Context, owner: Person):

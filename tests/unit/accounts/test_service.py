@@ -1,6 +1,7 @@
 import pytest
 
 from tests.factories import SYSTEM, make_user
+from voltyard.accounts import factors
 from voltyard.accounts import service as accounts
 from voltyard.accounts.service import EmailTaken, WrongPassword
 from voltyard.kernel.actor import ANYONE, Kind
@@ -93,7 +94,7 @@ async def test_nobody_is_found_under_an_unknown_id_or_address(ctx: Context):
 
 async def test_a_person_logs_in_in_any_case_and_is_known_by_the_cookie(ctx: Context):
     person = await accounts.register(ctx, "anna@example.com", password=PASSWORD, is_admin=True)
-    found, secret = await accounts.log_in(ctx, " Anna@EXAMPLE.com ", PASSWORD)
+    found, secret = await factors.log_in(ctx, " Anna@EXAMPLE.com ", PASSWORD)
     assert found == person
     actor, same = await ctx.db.read(ANYONE, accounts.actor_of_session, secret, ctx.settings.secret_key())
     assert same == person
@@ -115,7 +116,7 @@ async def test_a_wrong_password_an_unknown_address_and_nonsense_give_the_same_er
         ("", ""),
     ):
         with pytest.raises(WrongPassword) as refused:
-            await accounts.log_in(ctx, email, password)
+            await factors.log_in(ctx, email, password)
         told.add((refused.value.code(), refused.value.detail, tuple(refused.value.facts.items())))
     assert len(told) == 1
 
@@ -123,9 +124,9 @@ async def test_a_wrong_password_an_unknown_address_and_nonsense_give_the_same_er
 async def test_a_session_ends_after_its_time_and_is_then_forgotten(ctx: Context, clock: FakeClock):
     await accounts.register(ctx, "anna@example.com", password=PASSWORD)
     key = ctx.settings.secret_key()
-    _, secret = await accounts.log_in(ctx, "anna@example.com", PASSWORD)
+    _, secret = await factors.log_in(ctx, "anna@example.com", PASSWORD)
     clock.advance(SESSION_DAYS * DAY_S - 1)
-    _, later = await accounts.log_in(ctx, "anna@example.com", PASSWORD)
+    _, later = await factors.log_in(ctx, "anna@example.com", PASSWORD)
     await ctx.db.read(ANYONE, accounts.actor_of_session, secret, key)
     assert await ctx.db.work(SYSTEM, accounts.forget_old_sessions) == 0
     clock.advance(1)
@@ -138,8 +139,8 @@ async def test_a_session_ends_after_its_time_and_is_then_forgotten(ctx: Context,
 async def test_logging_out_closes_this_session_only_and_may_be_repeated(ctx: Context):
     await accounts.register(ctx, "anna@example.com", password=PASSWORD)
     key = ctx.settings.secret_key()
-    _, here = await accounts.log_in(ctx, "anna@example.com", PASSWORD)
-    _, there = await accounts.log_in(ctx, "anna@example.com", PASSWORD)
+    _, here = await factors.log_in(ctx, "anna@example.com", PASSWORD)
+    _, there = await factors.log_in(ctx, "anna@example.com", PASSWORD)
     for _ in range(2):
         await ctx.db.work(ANYONE, accounts.log_out, here, key)
     with pytest.raises(Unauthenticated):
@@ -149,7 +150,7 @@ async def test_logging_out_closes_this_session_only_and_may_be_repeated(ctx: Con
 
 async def test_a_session_of_another_installation_is_not_known(ctx: Context):
     await accounts.register(ctx, "anna@example.com", password=PASSWORD)
-    _, secret = await accounts.log_in(ctx, "anna@example.com", PASSWORD)
+    _, secret = await factors.log_in(ctx, "anna@example.com", PASSWORD)
     with pytest.raises(Unauthenticated):
         await ctx.db.read(ANYONE, accounts.actor_of_session, secret, b"the key of another installation")
 

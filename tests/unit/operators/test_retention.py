@@ -28,7 +28,7 @@ async def prune(ctx, rows_max: int) -> int:
     """Take one bite out of a log in which nothing is recent, and return how many calls it held."""
     ctx.clock.advance(RECENT.total_seconds() + 1)
     spare = await ctx.db.read(SYSTEM, retention.find_spare, bytes_max=rows_max * ROW)
-    return await ctx.db.work(SYSTEM, retention.drop, spare)
+    return await ctx.db.work(SYSTEM, calls.forget, spare)
 
 
 async def left(ctx, charger) -> list[int]:

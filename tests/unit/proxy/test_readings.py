@@ -124,6 +124,6 @@ def test_a_zone_with_seconds_is_not_told_as_another_instant() -> None:
     assert found == b'{"meterValue":[{"timestamp":"1970-01-01T22:59:40Z"}]}'
 
 
-@pytest.mark.parametrize("raw", [None, b"7", b'"x"', b'"2026-01-01T00:00:00"', b"\xff"])
-def test_what_is_no_instant_is_none(raw: bytes | None) -> None:
-    assert instant(raw) is None
+@pytest.mark.parametrize("told", [None, 7, "x", "2026-01-01T00:00:00"])
+def test_what_is_no_instant_is_none(told: object) -> None:
+    assert instant(told) is None
