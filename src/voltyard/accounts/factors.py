@@ -7,7 +7,7 @@ that says whose password was right, for a few minutes; it opens nothing by itsel
 
 from __future__ import annotations
 
-import asyncio
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -18,18 +18,22 @@ import pyotp
 
 from voltyard.accounts import factors_store as factors
 from voltyard.accounts import letters, service, store
-from voltyard.accounts.secrets import is_password, is_same, machine_hash
-from voltyard.accounts.service import User, WrongPassword
+from voltyard.accounts.secrets import is_same, machine_hash
+from voltyard.accounts.service import User
 from voltyard.kernel.actor import ANYONE, Actor
 from voltyard.kernel.context import Context
 from voltyard.kernel.db import Work
-from voltyard.kernel.errors import Conflict, Unauthenticated
+from voltyard.kernel.errors import Conflict, TooMany, Unauthenticated
+from voltyard.kernel.log import logger
 from voltyard.kernel.seal import seal, unseal
 
 ISSUER: Final = "Voltyard"
 STEP_S: Final = 30
 RECOVERY_CODES: Final = 10
 RECOVERY_BYTES: Final = 5
+WRONG_TRIES_MAX: Final = 5
+BLOCKED_FOR: Final = timedelta(minutes=15)
+"""A code has a million values, and whoever tries them knows the password: after five, nothing is tried."""
 TICKET_LASTS: Final = timedelta(minutes=5)
 _SIX: Final = re.compile(r"[0-9]{6}")
 
@@ -120,7 +124,7 @@ def confirm(work: Work, code: str, key: bytes) -> tuple[str, ...]:
         raise WrongCode("that is not what your phone shows now: try the next one")
     codes = tuple(_recovery_code() for _ in range(RECOVERY_CODES))
     factors.set_factor(work, user_id, confirmed_at=work.now, last_step=step)
-    factors.replace_codes(work, user_id, [_hash_of(user_id, code, key) for code in codes])
+    factors.replace_codes(work, user_id, [_hash_of(user_id, each, key) for each in codes])
     person = service.user(work, user_id)
     letters.write(work, "factor_on", person.email, person.language, {"name": person.name})
     return codes
@@ -152,10 +156,7 @@ def _step_of(row: Any, code: str, now: datetime, key: bytes) -> int | None:
 
 async def turn_off(ctx: Context, actor: Actor, password: str) -> None:
     """Turn one's second factor off. Raises: WrongPassword; NoFactor."""
-    row = await ctx.db.read(actor, lambda work: store.find_user(work, actor.subject_id))
-    is_right = await asyncio.to_thread(is_password, password, row.password_hash if row is not None else None)
-    if not is_right:
-        raise WrongPassword("that is not your present password")
+    await service.require_password(ctx, actor, password)
     await ctx.db.work(actor, _turn_off, actor.subject_id)
 
 
@@ -192,9 +193,9 @@ def _mark(row: Any, until: int, key: bytes) -> str:
 
 
 def use_ticket(work: Work, ticket: str, code: str, key: bytes) -> Any:
-    """Return whose ticket it is, if the code counts; it counts no more after that.
+    """Return whose ticket it is, None if the code does not count; one that does counts no more after that.
 
-    Raises: Unauthenticated for a ticket that is over; WrongCode.
+    Raises: Unauthenticated for a ticket that is over; TooMany after many wrong codes, whatever this one is.
     """
     user_id, _, rest = ticket.partition(".")
     until, _, mark = rest.partition(".")
@@ -206,11 +207,19 @@ def use_ticket(work: Work, ticket: str, code: str, key: bytes) -> Any:
     factor = factors.find_factor(work, user_id, is_locked=True)
     if factor is None or factor.confirmed_at is None:
         raise Unauthenticated("log in again")
+    if factor.blocked_until is not None and factor.blocked_until > work.now:
+        wait_s = math.ceil((factor.blocked_until - work.now).total_seconds())
+        raise TooMany("too many wrong codes: wait a quarter of an hour", retry_after_s=wait_s)
     step = _step_of(factor, code, work.now, key)
-    if step is not None:
-        factors.set_factor(work, user_id, last_step=step)
-    elif not factors.use_code(work, user_id, _hash_of(user_id, code, key)):
-        raise WrongCode("that code does not count: try the next one, or a recovery code")
+    if step is None and not factors.use_code(work, user_id, _hash_of(user_id, code, key)):
+        # No error here: that it was wrong has to be stored.
+        tries = factor.wrong_tries + 1
+        is_last = tries >= WRONG_TRIES_MAX
+        blocked_until = work.now + BLOCKED_FOR if is_last else None
+        factors.set_factor(work, user_id, wrong_tries=0 if is_last else tries, blocked_until=blocked_until)
+        return None
+    last_step = factor.last_step if step is None else step
+    factors.set_factor(work, user_id, last_step=last_step, wrong_tries=0)
     return row
 
 
@@ -231,6 +240,9 @@ async def log_in(
 async def log_in_with_code(
     ctx: Context, ticket: str, code: str, *, address: str = "", agent: str = ""
 ) -> tuple[User, str]:
-    """Log in with a ticket and a code. Raises: Unauthenticated; WrongCode."""
+    """Log in with a ticket and a code. Raises: Unauthenticated; WrongCode; TooMany."""
     row = await ctx.db.work(ANYONE, use_ticket, ticket, code, ctx.settings.secret_key())
+    if row is None:
+        logger("accounts").warning("a wrong code", user=ticket.partition(".")[0])
+        raise WrongCode("that code does not count: try the next one, or a recovery code")
     return await service.open_session(ctx, row, address=address, agent=agent)

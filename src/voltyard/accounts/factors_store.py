@@ -21,7 +21,9 @@ def find_factor(work: Work, user_id: str, *, is_locked: bool = False) -> Row | N
 
 def insert_factor(work: Work, user_id: str, secret_sealed: str) -> None:
     """Add a second factor that is not confirmed yet."""
-    work.insert(factors, user_id=user_id, secret_sealed=secret_sealed, last_step=0, created_at=work.now)
+    work.insert(
+        factors, user_id=user_id, secret_sealed=secret_sealed, last_step=0, wrong_tries=0, created_at=work.now
+    )
 
 
 def set_factor(work: Work, user_id: str, **values: Any) -> None:

@@ -74,6 +74,8 @@ factors = sa.Table(
     sa.Column("secret_sealed", sa.Text, nullable=False),
     # The half minute of the code that was used last: none before it counts again.
     sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("wrong_tries", sa.Integer, nullable=False),
+    sa.Column("blocked_until", UtcTime),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("confirmed_at", UtcTime),
 )

@@ -11,9 +11,11 @@ import pytest
 from tests.factories import SYSTEM, make_user
 from voltyard.accounts import factors, proofs, service
 from voltyard.accounts.factors import (
+    BLOCKED_FOR,
     RECOVERY_CODES,
     STEP_S,
     TICKET_LASTS,
+    WRONG_TRIES_MAX,
     CodeNeeded,
     FactorIsOn,
     NoFactor,
@@ -22,7 +24,7 @@ from voltyard.accounts.factors import (
 from voltyard.accounts.proofs import ProofAsked, ProofKind
 from voltyard.accounts.service import WrongPassword
 from voltyard.kernel.context import Context
-from voltyard.kernel.errors import Unauthenticated
+from voltyard.kernel.errors import TooMany, Unauthenticated
 
 PASSWORD = "first password"
 
@@ -124,6 +126,25 @@ async def test_each_recovery_code_lets_in_once(ctx: Context):
         await factors.log_in_with_code(ctx, held, codes[0])
     assert (await ctx.db.read(person.actor, factors.state)).codes_left == RECOVERY_CODES - 1
     assert (await ctx.db.read(other.actor, factors.state)).codes_left == RECOVERY_CODES
+
+
+async def test_after_five_wrong_codes_nothing_is_tried_for_a_while(ctx: Context, clock):
+    person, phone, codes = await with_factor(ctx)
+    for _ in range(WRONG_TRIES_MAX):
+        with pytest.raises(WrongCode):
+            await factors.log_in_with_code(ctx, await ticket(ctx, person), "nonsense")
+    with pytest.raises(TooMany) as refused:
+        await factors.log_in_with_code(ctx, await ticket(ctx, person), codes[0])
+    assert refused.value.facts["retry_after_s"] == 900
+    clock.advance(BLOCKED_FOR.total_seconds() - 1)
+    with pytest.raises(TooMany):
+        await factors.log_in_with_code(ctx, await ticket(ctx, person), phone.code())
+    clock.advance(1)
+    assert (await factors.log_in_with_code(ctx, await ticket(ctx, person), codes[0]))[0].id == person.user.id
+    for _ in range(WRONG_TRIES_MAX - 1):
+        with pytest.raises(WrongCode):
+            await factors.log_in_with_code(ctx, await ticket(ctx, person), "nonsense")
+    await factors.log_in_with_code(ctx, await ticket(ctx, person), phone.code())
 
 
 async def test_a_ticket_is_ones_own_lasts_minutes_and_ends_with_the_password(ctx: Context, clock):

@@ -139,6 +139,7 @@ async def test_without_a_server_letters_stay_here_or_are_refused(sqlite_ctx: Con
     letter = SendLetter("reset", "zoe@example.com", "en", VALUES, await proof(sqlite_ctx))
     with pytest.raises(MailUnavailable):
         await send(sqlite_ctx, letter)
+    await send(sqlite_ctx, SendLetter("password_changed", "zoe@example.com", "en", VALUES))
     await send(replace(sqlite_ctx, settings=sqlite_ctx.settings.keeping_mail()), letter)
     (kept,) = await sqlite_ctx.db.read(ANYONE, letters.list_letters)
     assert (kept.to, kept.subject) == ("zoe@example.com", "A new password for Voltyard")
